@@ -1,1 +1,1 @@
-"""The server process: wiring, sites, start, reload and stop."""
+"""Builds the server from its configuration, and starts, reloads and stops it."""

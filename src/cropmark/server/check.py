@@ -1,4 +1,4 @@
-"""Checks of valid settings against this machine: folders that do not exist, rules that cannot be parsed."""
+"""Checks settings before a start: finds missing folders, unreachable buckets, and rules that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cropmark.web.routing import OPERATOR_PATHS, is_operator_path
 
 
 def find_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
-    """Every issue that prevents a start or a site from working, with its line and its fix."""
+    """Every issue that prevents the server from starting or a site from working, with its line and its fix."""
     yield from _policy_issues(loaded)
     yield from _folder_issues(loaded)
     yield from _origin_issues(loaded)
@@ -34,14 +34,14 @@ def find_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
 
 
 def _located(loaded: LoadedSettings, issue: ConfigIssue) -> ConfigIssue:
-    """The issue with the line of its setting; if the setting is not set, with the line of `production`."""
+    """The issue with the location of its setting, or the location of `production` if the setting has its default."""
     locations = [loaded.location((name,)) for name in (issue.location, "production")]
     location = next((one for one in locations if one != "default"), "default")
     return ConfigIssue(location, f"{issue.location}: {issue.message}", issue.fix)
 
 
 def _policy_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
-    """Issues with addresses, networks, host rules and the URL of Redis."""
+    """Issues with the listening host, trusted proxies, allowed hosts, and the URL of Redis."""
     for parse in (check_listen_host, client_ip, untrusted_policy, rate_limiter):
         try:
             parse(loaded.settings)
@@ -63,7 +63,7 @@ def _folder_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
 
 
 def _origin_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
-    """Issues with headers and credentials of origins and buckets; each bucket is checked by one request to it."""
+    """Issues with the headers of web origins, and with access to buckets. Sends one request to each bucket."""
     for number, site in enumerate(loaded.settings.site):
         issue: StartupError | BucketIssue | None = None
         if isinstance(site.source, OriginSpec):
@@ -92,9 +92,9 @@ def _port_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
 
 
 def _mount_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
-    """Issues with sites below an operator path, which no request reaches.
+    """Issues with sites that get no requests because their prefix is an operator path.
 
-    Sites that hide each other are found when the settings are loaded.
+    Two sites with the same URLs are reported earlier, when the settings are loaded.
     """
     for number, site in enumerate(loaded.settings.site):
         if is_operator_path(f"{site.prefix}/".encode()) or site.prefix in OPERATOR_PATHS:

@@ -1,4 +1,4 @@
-"""Builds the parts that endpoints, sites and pages share: renderers, caches, the pipeline, the library."""
+"""Builds the parts that sites, endpoints and pages share: renderers, caches, the pipeline, the library."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The shared parts of one server."""
+    """The parts of a server that its sites, endpoints and pages share."""
 
     settings: Settings
     base_url: str
@@ -70,9 +70,9 @@ class Components:
 
 
 async def open_components(settings: Settings, listening: str, stack: AsyncExitStack, kept: Kept) -> Components:
-    """Builds and starts the shared parts. The stack closes them, except those in `kept`. Raises StartupError.
+    """Build and start the shared parts. `stack` will close them, except those in `kept`. Raises StartupError.
 
-    `listening` is the base URL of the links that the server returns if `public_url` is not configured.
+    `listening` is the base URL of links to the server, unless `public_url` is configured.
     """
     folder = _folder(settings)
     metrics, history = kept.metrics, kept.history
@@ -107,7 +107,7 @@ async def open_components(settings: Settings, listening: str, stack: AsyncExitSt
 
 
 def build_pool(settings: Settings, *, forks: bool = False) -> Pool:
-    """The pool of renderers, which is not started yet. `forks` is for commands only: see PoolConfig.forks."""
+    """A pool of renderers, not started yet. `forks`: the renderers are forks of one process (see PoolConfig)."""
     config = PoolConfig(
         settings.renderers or cgroups.cores(),
         queue_limit=settings.queue_limit,
@@ -136,7 +136,7 @@ def build_pipeline(
     history: PurgeHistory | None = None,
     locks: RenderLocks | None = None,
 ) -> Pipeline:
-    """The pipeline of a server, of cropmark.api or of a batch worker. Equal settings give equal cache keys in all."""
+    """A pipeline, for a server, cropmark.api or a batch worker. Equal settings give equal cache keys in all three."""
     return Pipeline(
         cache=caches,
         renderers=pool,
@@ -154,19 +154,22 @@ def _memory_limit(settings: Settings) -> int | None:
 
 
 def _memory_cache_bytes(settings: Settings) -> int:
-    """The size of the memory cache: at most a sixteenth of the server's memory."""
+    """The size of the memory cache in bytes: as configured, but at most a sixteenth of the server's memory."""
     limit = _memory_limit(settings)
     return settings.memory_cache_bytes if limit is None else min(settings.memory_cache_bytes, limit // 16)
 
 
 def _frame_cache_bytes(settings: Settings) -> int:
-    """The size of each renderer's cache of frames in bytes: at most a 32nd of the server's memory."""
+    """The size of each renderer's frame cache in bytes: as configured, but at most a 32nd of the server's memory."""
     limit = _memory_limit(settings)
     return settings.frame_cache_bytes if limit is None else min(settings.frame_cache_bytes, limit // 32)
 
 
 def model_loader(settings: Settings) -> Callable[[], models.Models] | None:
-    """A function that loads the models of content analysis, once; None if analysis is off or not installed."""
+    """A function that returns the models of content analysis; None if analysis is off or not installed.
+
+    The function loads the models at its first call.
+    """
     return cache(models.load_models) if settings.smart_crop and models.unavailable_reason() is None else None
 
 
@@ -186,7 +189,7 @@ def _folder(settings: Settings) -> FolderSource | None:
 
 
 async def _tiers(settings: Settings, kept: Kept) -> list[Tier]:
-    """The tiers of the cache, the fastest first. Raises StartupError."""
+    """The tiers of the cache, fastest first: memory, disk, and the shared cache if configured. Raises StartupError."""
     shared = shared_cache.tier(settings, kept.history)  # first: its error must not leave the disk cache open
     tiers: list[Tier] = [kept.memory_cache(_memory_cache_bytes(settings)), await _disk_cache(settings, kept)]
     return tiers if shared is None else [*tiers, shared]
@@ -206,7 +209,7 @@ async def _disk_cache(settings: Settings, kept: Kept) -> DiskCache:
 
 
 def _redis_link(settings: Settings) -> RedisLink | None:
-    """The connection to Redis, which is not opened yet."""
+    """A connection to Redis, not opened yet; None if Redis is not configured."""
     if settings.redis_url is None:
         return None
     from cropmark.fleet.link import RedisLink  # noqa: PLC0415 - of the extra `redis`
@@ -215,7 +218,10 @@ def _redis_link(settings: Settings) -> RedisLink | None:
 
 
 def _render_locks(settings: Settings, link: RedisLink | None, kept: Kept) -> RenderLocks | None:
-    """The locks for renders: of all servers if they share a Redis and a cache, else of this host's fronts."""
+    """The locks that prevent the same render on two servers, if Redis and a shared cache are configured.
+
+    Otherwise: the locks that prevent it on two fronts of this host; None with one front.
+    """
     if link is None or not settings.shared_cache:
         return kept.locks
     from cropmark.fleet.locks import RedisLocks  # noqa: PLC0415 - of the extra `redis`
@@ -224,7 +230,10 @@ def _render_locks(settings: Settings, link: RedisLink | None, kept: Kept) -> Ren
 
 
 def _original_cache(settings: Settings, kept: Kept) -> OriginalCache:
-    """The cache of originals from the web. It has its own folder, so that it can be deleted without the renditions."""
+    """The cache of originals fetched from origins. Raises StartupError.
+
+    It has a folder of its own, so that the originals can be deleted without the renditions.
+    """
     folder = originals_folder(settings, 0 if kept.siblings is None else kept.siblings.number)
     try:
         return OriginalCache(folder, settings.originals_cache_bytes)
@@ -234,7 +243,7 @@ def _original_cache(settings: Settings, kept: Kept) -> OriginalCache:
 
 
 async def _library(settings: Settings, stack: AsyncExitStack) -> LibraryService | None:
-    """The library if there is one; the stack closes it."""
+    """The library, which `stack` will close; None if the server has no library. Raises StartupError."""
     if not library_setup.exists(settings):
         return None
     from cropmark.library.service import LibraryService  # noqa: PLC0415 - SQLAlchemy is loaded for a library only

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class StartupError(Exception):
-    """A reason why the server cannot start, in one line, with the fix."""
+    """The server cannot start. The text is one line with the reason and the fix."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(f"{message} | {fix}")

@@ -1,4 +1,4 @@
-"""The metrics of a server with several fronts: the sum over all of them."""
+"""Adds up the metrics of all fronts of a server."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _UP: Final = SPECS["cropmark_front_up"]
 
 
 class HostMetrics:
-    """The metrics of all fronts of this host in Prometheus' text format, as one of them exposes them.
+    """Returns the metrics of all fronts of this host, from any one of them.
 
-    Each front saves its metrics whenever they are read, and continues the counters of the process that it replaces. So
-    no sum of counters decreases, even while a front does not answer (docs/decisions/0257).
+    Each front saves its metrics to a file when they are read. A front that replaces another process continues that
+    process's counters. So the sum of a counter never decreases, even while a front does not answer
+    (docs/decisions/0257).
     """
 
     def __init__(self, metrics: Metrics, siblings: Siblings) -> None:
@@ -34,7 +35,10 @@ class HostMetrics:
         self.answers: Mapping[str, Handler] = {"metrics": self._answer}
 
     async def total(self) -> bytes:
-        """The metrics of all fronts. A front that does not answer counts with the last counters that it saved."""
+        """The summed metrics of all fronts, in Prometheus' text format.
+
+        If a front does not answer, the counters that it saved last are used.
+        """
         answers = await self._siblings.ask_all("metrics", {}, timeout_s=TIMEOUT_S)
         running = {int(each["front"]): str(each["text"]) for each in answers if "text" in each}
         running[self._siblings.number] = await self._read()
@@ -47,7 +51,7 @@ class HostMetrics:
         return {"text": await self._read(), "front": self._siblings.number}
 
     async def _read(self) -> str:
-        """The metrics of this front. Saves them too."""
+        """The metrics of this front. Also saves them to its file."""
         text = self._metrics.exposition()
         if self._before:
             text = await asyncio.to_thread(sum_of, [text.decode()], [self._before])
@@ -55,7 +59,7 @@ class HostMetrics:
         return text.decode()
 
     def _last(self, number: int) -> str:
-        """The metrics that a front has saved last; empty if it has saved none."""
+        """The metrics that front `number` saved last; empty if it has not saved any."""
         try:
             return self._file(number).read_text()
         except FileNotFoundError:

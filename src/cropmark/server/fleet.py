@@ -1,4 +1,4 @@
-"""Purges of all servers that share a Redis, and of the CDN in front of them."""
+"""Builds the objects that purge all fronts of a host, all servers that share a Redis, and the CDN before them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 async def open_purges(parts: Components, sites: Sites, stack: AsyncExitStack) -> Purges:
-    """The object that purges all servers that share a Redis, or only this server, and then the CDN.
+    """The object that carries out purges: first on all servers that share the Redis, if any, and then on the CDN.
 
-    The stack closes it. Raises StartupError for an incomplete configuration of the CDN.
+    Without a Redis, it purges only this server. `stack` will close it. Raises StartupError for an incomplete
+    configuration of the CDN.
     """
     own = SitePurger(sites, parts.pipeline, parts.originals.purge_key)
     hook = _open_cdn(parts, sites, own, stack)
@@ -47,7 +48,10 @@ async def open_purges(parts: Components, sites: Sites, stack: AsyncExitStack) ->
 
 
 class _WithCdn:
-    """Purges the servers first and then the CDN, which would otherwise fetch the old images from the servers again."""
+    """Purges the servers first, and then the CDN.
+
+    In the other order, the CDN could fetch old images from the servers again.
+    """
 
     def __init__(self, servers: Purges, purge_cdn: PurgeCdn) -> None:
         self._servers = servers
@@ -62,9 +66,9 @@ class _WithCdn:
 class HostPurger:
     """Carries out purges on all fronts of this host, which share the disk cache.
 
-    First all fronts forget the purged images in memory and finish their writes, then all of them purge: no front reads
-    a purged file that another one has written in between. Purges of the stream of all servers are carried out by each
-    front, when it reads them.
+    First all fronts forget the purged images in memory and finish their writes. Then all fronts purge the disk. So no
+    front can read a purged file that another front wrote in between. A purge from the stream of all servers is carried
+    out by each front separately, when the front reads it.
     """
 
     def __init__(self, own: SitePurger, siblings: Siblings, settings: Settings) -> None:
@@ -77,7 +81,11 @@ class HostPurger:
         return PurgeResult(await self.apply(purge))
 
     async def apply(self, purge: Purge, at: Position | None = None, *, own_only: bool = False) -> int:
-        """Purge; returns the number of entries. Raises InternalError if a front did not carry out the purge."""
+        """Carry out a purge on all fronts, and return the number of purged entries.
+
+        If `at` gives a position in the stream of all servers' purges, only this front is purged. Raises InternalError
+        if a front did not carry out the purge.
+        """
         if at is not None:
             return await self._own.apply(purge, at, own_only=own_only)
         self._own.tags(purge)  # an invalid purge is not sent
@@ -93,9 +101,9 @@ class HostPurger:
         return max([count, *(int(answer["purged"]) for answer in second if "purged" in answer)])
 
     async def _drop_originals(self, number: int) -> None:
-        """Remove the originals of a front that has ended or does not listen yet. Raises InternalError.
+        """Remove the cached originals of a front that does not listen, so that it cannot purge. Raises InternalError.
 
-        A front that is starting may have listed the removed originals already; it fetches them again.
+        If that front is starting, it may have listed the removed originals already. It then fetches them again.
         """
         try:
             await asyncio.to_thread(drop_originals, self._settings, number)
@@ -137,7 +145,7 @@ async def _open_bus(
 
 
 def _open_cdn(parts: Components, sites: Sites, purger: SitePurger, stack: AsyncExitStack) -> PurgeCdn | None:
-    """A function that purges the CDN; None if no CDN is configured. Raises StartupError."""
+    """A function that sends purges to the CDN; None if no CDN is configured. Raises StartupError."""
     settings = parts.settings
     if settings.cdn == "off":
         return None

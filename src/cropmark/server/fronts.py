@@ -1,4 +1,4 @@
-"""The front processes of one server: their number, each one's share of the limits, its files, and the sockets."""
+"""The front processes of one server: their number, their settings, and their files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHARED_LIMITS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """One of `count` front processes, numbered from 0, and the objects that it shares with the others."""
+    """One of `count` front processes, numbered from 0, with the folder and sockets that all fronts share."""
 
     number: int
     count: int
@@ -44,13 +44,13 @@ class Front:
 
     @property
     def addresses(self) -> tuple[tuple[str, int], tuple[str, int] | None]:
-        """The addresses of the public port, and of the operators' port if there is one."""
+        """The address of the public port and that of the admin port, or None without an admin port."""
         public, *admin = (listener.getsockname()[:2] for listener in self.listeners)
         return public, admin[0] if admin else None
 
 
 def number_of(settings: Settings) -> int:
-    """The number of front processes: as configured, else one for each four CPUs. Raises StartupError."""
+    """The number of front processes: the configured number, else one for every four CPUs. Raises StartupError."""
     renderers = settings.renderers or cgroups.cores()
     if socket_path(settings.host) is not None:
         if (settings.fronts or 1) > 1:
@@ -67,7 +67,7 @@ def number_of(settings: Settings) -> int:
 
 
 def loaded_by(loaded: LoadedSettings, front: Front) -> LoadedSettings:
-    """The settings of one front: its share of the renderers, of the memory and of the limits of the server."""
+    """The settings of one front: those of the server, with renderers, memory and limits divided among the fronts."""
     settings, count = loaded.settings, front.count
     renderers = settings.renderers or cgroups.cores()
     memory = settings.memory_limit_bytes or cgroups.memory_limit()
@@ -81,16 +81,17 @@ def loaded_by(loaded: LoadedSettings, front: Front) -> LoadedSettings:
 
 
 def originals_folder(settings: Settings, number: int) -> Path:
-    """The folder of a front's cached originals. Their index is in memory, so each front has a folder of its own."""
+    """The folder of a front's cached originals. Fronts cannot share one, because each has its index in memory."""
     folder = cache_folder(settings) / "originals"
     return folder / f"front-{number}" if number else folder
 
 
 def position_file(settings: Settings, number: int) -> Path:
-    """The file with the position of a front in the stream of all servers' purges. Its entries are purged up to there.
+    """The file with a front's position in the stream of all servers' purges: the last purge that it has carried out.
 
-    The file is in the cache folder: two servers may share a data folder, but not a position. A front without a position
-    has no entries of its own and shares the disk cache, so it gets the position of the first front.
+    The file is in the cache folder, because two servers may share a data folder, but not a position. A front without a
+    file is new: its only entries are those of the shared disk cache. So its file is created with the position of the
+    first front.
     """
     first = cache_folder(settings) / "purges" / "position"
     if not number:
@@ -103,7 +104,7 @@ def position_file(settings: Settings, number: int) -> Path:
 
 
 def drop_originals(settings: Settings, number: int) -> None:
-    """Remove the cached originals of a front that has ended: later purges have not reached them. Raises OSError."""
+    """Remove the cached originals of a front that has ended, because it may have missed purges. Raises OSError."""
     folder = originals_folder(settings, number)
     if folder.is_dir():
         for file in folder.iterdir():
@@ -112,9 +113,9 @@ def drop_originals(settings: Settings, number: int) -> None:
 
 
 def remove_files_beyond(settings: Settings, count: int) -> None:
-    """Remove the files of fronts numbered `count` or higher, which an earlier start had. Raises OSError.
+    """Remove the files of fronts with a number of `count` or more. Raises OSError.
 
-    Purges would no longer reach these files.
+    They are from an earlier start with more fronts, and purges would no longer reach them.
     """
     for file in [*_files(settings, "originals", "front-*"), *_files(settings, "purges", "position-*")]:
         number = re.fullmatch(r"\w+-([0-9]+)", file.name)

@@ -1,4 +1,4 @@
-"""The HTTP server: Granian on this event loop, at one address, and its connections."""
+"""Runs the HTTP server Granian on this event loop, at one address."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SOCKET_MODE: Final = 0o660
 
 @dataclass(frozen=True, slots=True)
 class HttpServer:
-    """A server that accepts requests for an app."""
+    """A running HTTP server, which passes requests to an app."""
 
     listening: asyncio.Future[None]
     """The run of the HTTP server; done when it has ended."""
@@ -52,8 +52,8 @@ class HttpServer:
     ) -> HttpServer:
         """Start the server and wait until it accepts requests. Raises StartupError.
 
-        If `shared` is given, the server accepts connections from this socket, as other processes do. A connection ends
-        if its client receives nothing for `stall_s` seconds.
+        `shared` is a socket from which several processes accept connections; None: the server opens its own. A
+        connection is closed if its client receives nothing for `stall_s` seconds.
         """
         granian = _granian(app, *address, max_connections)
         granian.shared = shared
@@ -63,7 +63,10 @@ class HttpServer:
         return cls(listening, granian, connections, asyncio.ensure_future(connections.sweep_forever()))
 
     async def stop(self) -> None:
-        """Stop listening, give clients LAST_BYTES_S to receive the last bytes, then close their connections."""
+        """Stop listening, and close all connections when their clients have received the last bytes.
+
+        Clients have LAST_BYTES_S for that.
+        """
         self._sweeping.cancel()
         self._granian.stop()  # type: ignore[no-untyped-call]  # granian types the rest
         if self._granian.shared is not None:
@@ -94,7 +97,7 @@ def _granian(app: Pages, host: str, port: int, max_connections: int) -> _Granian
 
 
 class _Granian(Granian):
-    """Granian, which may also accept connections from a socket that several processes share."""
+    """Granian that can accept connections from a socket shared with other processes, `shared`."""
 
     shared: socket.socket | None = None
 
@@ -112,7 +115,7 @@ async def _wait_until_accepting(
 ) -> None:
     """Return when this process accepts connections. Raises StartupError after ten seconds.
 
-    A connection to a shared socket proves nothing, because the kernel opens it for any process.
+    For a shared socket, a successful connection does not prove this, because the kernel may open it for another process.
     """
     end_s = asyncio.get_running_loop().time() + _START_S
     while asyncio.get_running_loop().time() < end_s and not listening.done():

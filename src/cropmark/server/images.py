@@ -1,4 +1,4 @@
-"""The images that the playground offers: those of a site's folder, or of the library at the site's URLs."""
+"""Lists the images that the playground offers: those in a site's folder or in the library."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _Newest = tuple[list[tuple[Stack, Asset]], int]
 
 
 class SiteImages:
-    """Implements web.admin_context.ImageLists."""
+    """Lists the images of sites for the playground. Implements web.admin_context.ImageLists."""
 
     def __init__(self, library: LibraryService | None) -> None:
         self._library = library
 
     async def of(self, sites: Sequence[Site], limit: int) -> list[ImageList | None]:
-        """For each site a list of at most `limit` of its images.
+        """One list of at most `limit` images per site; None for an origin, a bucket, or a library without a response.
 
-        An origin, a bucket, and a library that does not respond have None in place of a list. Each folder is read once,
-        and so is the library. Assets of secured stacks are left out: their URLs need a token.
+        Sites with the same folder share one reading of it, and so do sites over the library. Assets of secured stacks
+        are left out, because their URLs need a token.
         """
         folders = {folder.root: folder for site in sites if (folder := _folder_of(site)) is not None}
         lists = {root: await _folder_images(folder, limit) for root, folder in folders.items()}
@@ -77,7 +77,7 @@ def _library_images(newest: _Newest, dialect: str) -> ImageList:
 
 
 def _newest(store: LibraryStore, limit: int) -> _Newest:
-    """The images of all open stacks that changed last, and the number of all their images."""
+    """The `limit` images that changed last, with their stacks, and the number of all images. Skips secured stacks."""
     found, total = [], 0
     listing = Listing(AssetFilter.IMAGES, limit=limit, with_count=True)
     for stack in store.stacks():
@@ -90,7 +90,7 @@ def _newest(store: LibraryStore, limit: int) -> _Newest:
 
 
 def _listed(asset: Asset, stack: Stack, dialect: str) -> ListedImage:
-    """An asset with the path at which sites with this dialect serve it."""
+    """The asset with its path in URLs of the dialect."""
     version, title = asset.version, asset.entry.title
     if dialect == Kontent.name:
         return ListedImage(f"{stack.kontent_id}/{version.file_id}/{version.file.filename}", title)

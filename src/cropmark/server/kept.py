@@ -1,4 +1,4 @@
-"""The parts of a server that outlive a reload: metrics, known purges, and the memory cache if its size is unchanged."""
+"""The parts of a server that a reload does not replace: metrics, known purges, and usually the memory cache."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from cropmark.server.exposition import HostMetrics
 
 
 class Kept:
-    """The parts of a server that a reload passes on to the next server of this process."""
+    """The parts that a reload passes on from the old server of this process to the new one."""
 
     def __init__(self, siblings: Siblings | None = None, locks: RenderLocks | None = None) -> None:
-        """`siblings` sends messages to the other fronts of this host, if any; all of them share `locks`."""
+        """`siblings` sends messages to the other fronts of this host, and all fronts share `locks`.
+
+        Both are None on a host with one front.
+        """
         self.siblings = siblings
         self.locks = locks
         self.metrics = Metrics()
@@ -23,7 +26,7 @@ class Kept:
         self._memory_cache: MemoryCache | None = None
 
     def memory_cache(self, limit_bytes: int) -> MemoryCache:
-        """The memory cache of the replaced server; a new one if the configured size has changed."""
+        """The memory cache of the old server if its limit is `limit_bytes`, else a new one."""
         if self._memory_cache is None or self._memory_cache.stats().limit_bytes != limit_bytes:
             self._memory_cache = MemoryCache(limit_bytes)
         return self._memory_cache

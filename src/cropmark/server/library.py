@@ -1,4 +1,4 @@
-"""Opens the library that the configuration names, and lists the URLs at which it is served."""
+"""Opens the configured library, and lists the mounts at which it is served."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FILES = re.compile(rf"{UUID.pattern}/{UUID.pattern}/[^/]", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class LibraryMount:
-    """URLs at which the library is served without configuration: they have the form of the vendor's asset URLs."""
+    """A default mount of the library, for URLs in the form of a vendor's asset URLs. It needs no configuration."""
 
     name: str
     dialect: str
@@ -42,17 +42,20 @@ class LibraryMount:
 
 
 def library_folder(settings: Settings) -> Path:
-    """The folder of the library's database and files, unless `database_url` or `library_store` names another place."""
+    """The folder of the library's database and files.
+
+    The settings `database_url` and `library_store` can move the database and the files elsewhere.
+    """
     return data_folder(settings) / LIBRARY_FOLDER
 
 
 def exists(settings: Settings) -> bool:
-    """True if the library's file exists, or its database is configured."""
+    """True if the library exists: its database file is in the folder, or `database_url` is set."""
     return bool(settings.database_url) or (library_folder(settings) / FILE).is_file()
 
 
 def open_library(settings: Settings) -> LibraryStore:
-    """The library, created if it does not exist. Raises LibraryUnavailable."""
+    """Open the library, or create it. Raises LibraryUnavailable."""
     from cropmark.library.store import LibraryStore  # noqa: PLC0415 - slow to load, see above
 
     url = settings.database_url.get_secret_value() if settings.database_url else ""
@@ -61,7 +64,7 @@ def open_library(settings: Settings) -> LibraryStore:
 
 
 def invalid_settings(settings: Settings) -> Iterator[tuple[str, LibraryUnavailable]]:
-    """Names of settings with an invalid database or bucket URL, each with its error. Connects to nothing."""
+    """The name and the error of each setting with an invalid database or bucket URL. Sends no request."""
     for name, parse in _parsers(settings):
         try:
             parse()
@@ -83,10 +86,9 @@ def _parsers(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def library_mounts(settings: Settings) -> Iterator[LibraryMount]:
-    """The mounts at which the library is served without configuration.
+    """The default mounts of the library, which need no configuration.
 
-    They are at the prefixes of the folder's mounts, and at the root unless a site is configured for the root of every
-    host.
+    They are /contentstack and /kontent, and the root unless a site is configured for the root of all hosts.
     """
     overrides = LIBRARY_OVERRIDES["contentstack"]
     yield LibraryMount("library", "contentstack", Mount("/contentstack", paths=_ASSETS), overrides)
@@ -98,8 +100,8 @@ def library_mounts(settings: Settings) -> Iterator[LibraryMount]:
 def management_mounts(settings: Settings) -> Iterator[Mount]:
     """The mounts of the management API.
 
-    It is served at each Contentstack site that has the library as its source. It is also served at the library's
-    default Contentstack URLs, except on hosts of other configured sites.
+    It is served at each configured Contentstack site over the library, and at the library's default Contentstack
+    mounts. The default mounts exclude the hosts of all other configured sites.
     """
     others: list[str] = []
     for site in settings.site:
@@ -114,9 +116,9 @@ def management_mounts(settings: Settings) -> Iterator[Mount]:
 
 
 def _bucket_blobs(settings: Settings) -> BlobStore | None:
-    """The bucket of the library's files, checked by a request; None if no bucket is configured.
+    """The bucket of the library's files; None if no bucket is configured.
 
-    Raises LibraryUnavailable.
+    Sends a request to the bucket. Raises LibraryUnavailable if that fails.
     """
     if not settings.library_store:
         return None

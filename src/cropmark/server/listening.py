@@ -1,4 +1,4 @@
-"""The addresses that the server listens on: those of the configuration, if they are free, and the sockets for them."""
+"""Finds the addresses to listen on, checks that they are free, and opens sockets for them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _SETTINGS: Final = ("host", "port", "admin_host", "admin_port")
 
 
 def with_addresses_of(started: Settings, loaded: LoadedSettings) -> LoadedSettings:
-    """Loaded settings, with the hosts and ports at which the server has started: a reload does not change them.
+    """The settings `loaded` by a reload, with the hosts and ports of `started`, which a reload cannot change.
 
-    With the new addresses, the public port could get the pages that belong to the port of operators.
+    With the new values, the public port could serve the pages of the admin port.
     """
     kept = {name: getattr(started, name) for name in _SETTINGS}
     return replace(loaded, settings=loaded.settings.model_copy(update=kept))
 
 
 def listening_addresses(settings: Settings) -> tuple[tuple[str, int], tuple[str, int] | None]:
-    """The addresses of the public port, and of the operators' port if there is one. Raises StartupError."""
+    """The address of the public port, and that of the admin port, or None without one. Raises StartupError."""
     public = find_port(settings)
     admin = None if settings.admin_port is None else find_port(_at_admin_port(settings))
     if settings.admin_port and settings.admin_port == public[1]:
@@ -47,9 +47,9 @@ def _at_admin_port(settings: Settings) -> Settings:
 
 
 def find_port(settings: Settings) -> tuple[str, int]:
-    """The address and port to listen on; for the configured port 0, a free port.
+    """The address and port to listen on. If the configured port is 0, a free port is chosen.
 
-    Raises StartupError if the address or the port is not available, and InvalidConfiguration for an invalid host.
+    Raises StartupError if the address or port is not available, and InvalidConfiguration for an invalid host.
     """
     host, port = settings.host, settings.port
     if path := socket_path(host):
@@ -72,7 +72,7 @@ def find_port(settings: Settings) -> tuple[str, int]:
 
 
 def check_listen_host(settings: Settings) -> None:
-    """Raises InvalidConfiguration for a host that the server cannot listen on."""
+    """Raise InvalidConfiguration if the configured host is not an address or socket path to listen on."""
     if (path := socket_path(settings.host)) is None:
         _configured_addresses(settings)
     elif issue := _socket_path_issue(path):
@@ -87,7 +87,7 @@ def _socket_path_issue(path: Path) -> str:
 
 
 def _configured_addresses(settings: Settings) -> tuple[tuple[socket.AddressFamily, str], ...]:
-    """The addresses of the configured host, the preferred one first. Raises InvalidConfiguration."""
+    """The family and text of each address of the configured host, preferred first. Raises InvalidConfiguration."""
     try:
         found = socket.getaddrinfo(settings.host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -97,7 +97,7 @@ def _configured_addresses(settings: Settings) -> tuple[tuple[socket.AddressFamil
 
 
 def _free_socket(path: Path) -> None:
-    """Remove the socket of a server that was killed. Raises StartupError if another server listens on it."""
+    """Remove the socket file that a killed server left. Raises StartupError if the path is not free."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise StartupError(f"{path} is a file, not a socket", "give another path in host")
@@ -114,7 +114,7 @@ def _free_socket(path: Path) -> None:
 
 
 def _bindable_port(family: socket.AddressFamily, host: str, port: int) -> int:
-    """`port`, or a free port if it is 0. Raises OSError if another process uses the port."""
+    """`port` itself, or a free port if `port` is 0. Raises OSError if another process uses the port."""
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
@@ -123,7 +123,7 @@ def _bindable_port(family: socket.AddressFamily, host: str, port: int) -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket from which all fronts accept connections. Raises StartupError."""
+    """A listening socket, from which all fronts can accept connections. Raises StartupError."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

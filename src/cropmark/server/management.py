@@ -1,4 +1,4 @@
-"""Builds the endpoints of the management API, over the library."""
+"""Builds the endpoints of the management API of the library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cropmark.web.management.endpoint import ManagementContext, ManagementEndpoi
 
 
 def management_endpoints(parts: Components, shutdown: Shutdown) -> Iterator[ManagementEndpoint]:
-    """An endpoint for each mount of the API; none without a library."""
+    """One endpoint for each mount of the management API; empty if the server has no library."""
     if parts.library is None:
         return
     settings = parts.settings

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def origin_policy(settings: Settings, site: SiteSettings, origin: OriginSpec) -> Policy:
-    """The URLs that may be fetched for a site: those below its origin, with the site's headers and limits.
+    """The policy for fetches of a site: which URLs are allowed, with which headers and limits.
 
-    The origin may have a private address, because the operator chose its host and port. A redirect to another host is
-    refused. Raises StartupError.
+    URLs below the site's origin are allowed, even at a private address, because the operator chose it. A redirect to
+    another host is refused. Raises StartupError.
     """
     own = AllowedHost.of(read_url(origin.url))
     headers = _resolved(site, "origin_headers", site.origin_headers)
@@ -52,7 +52,7 @@ def origin_policy(settings: Settings, site: SiteSettings, origin: OriginSpec) ->
 def bucket_source(
     settings: Settings, site: SiteSettings, bucket: BucketSpec, originals: OriginalCache, on_fetch: OnFetch
 ) -> ObjectSource:
-    """The images of a bucket; does not connect. Raises StartupError."""
+    """A source of the images in a bucket. Does not connect. Raises StartupError."""
     from cropmark.sources.objects import ObjectSource  # noqa: PLC0415 - see above
 
     store, place, limits = _bucket(settings, site, bucket)
@@ -61,17 +61,17 @@ def bucket_source(
 
 @dataclass(frozen=True, slots=True)
 class BucketIssue:
-    """The reason why a bucket's images cannot be read, with the fix."""
+    """The reason why the images in a bucket cannot be read, with the fix."""
 
     message: str
     fix: str
     is_certain: bool = True
-    """False if the images may be readable after all: a key that may not list the bucket gets the same response for a
-    missing object."""
+    """False if the images may be readable after all. A bucket also responds with AccessDenied for a missing object, if
+    the key may not list the bucket."""
 
 
 async def bucket_issue(settings: Settings, site: SiteSettings, bucket: BucketSpec) -> BucketIssue | None:
-    """The reason why images of a bucket cannot be read; None if they can. Sends one request, as the server does."""
+    """The reason why images in a bucket cannot be read; None if they can. Sends one request to the bucket."""
     from cropmark.sources.objects import REFUSED_FIX, check_reachable  # noqa: PLC0415 - see above
 
     try:
@@ -90,7 +90,7 @@ async def bucket_issue(settings: Settings, site: SiteSettings, bucket: BucketSpe
 
 
 def _bucket(settings: Settings, site: SiteSettings, bucket: BucketSpec) -> tuple[Any, BucketPlace, BucketLimits]:
-    """The store, the place of the images in it, and the limits of requests. Raises StartupError."""
+    """The client for the bucket, the location of the images in it, and the limits of requests. Raises StartupError."""
     from cropmark.runtime.object_store import StoreUnusable, open_store, store_scope  # noqa: PLC0415 - see above
     from cropmark.sources.objects import BucketLimits, BucketPlace  # noqa: PLC0415 - see above
 

@@ -1,4 +1,4 @@
-"""Builds the endpoints of PixLab's API and the downloads of their results."""
+"""Builds the endpoints of PixLab's API, and the endpoint that serves their stored results."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pixlab_sites(settings: Settings) -> list[SiteSettings]:
 
 
 def endpoint_sites(settings: Settings, uploads: UploadStore) -> Iterator[Site]:
-    """The mounts of the endpoints as sites for the playground, which sends the image with each request."""
+    """The sites of PixLab's API, for the playground. Their source is `uploads`: each request contains its image."""
     for site in pixlab_sites(settings):
         yield Site(site.display_name, PixLab(_own_settings(settings, site)), uploads, _mount(site))
 
@@ -60,7 +60,7 @@ def endpoint_sites(settings: Settings, uploads: UploadStore) -> Iterator[Site]:
 async def pixlab_endpoints(
     parts: Components, shutdown: Shutdown, sites: Sites, sender: BodySender, stack: AsyncExitStack
 ) -> list[Endpoint]:
-    """The endpoints and the downloads of results; the stack closes them. Raises StartupError."""
+    """PixLab's endpoints, and the endpoint that serves stored results. `stack` will close them. Raises StartupError."""
     served = pixlab_sites(parts.settings)
     if not served:
         return []
@@ -116,7 +116,7 @@ async def _context(parts: Components, shutdown: Shutdown, stack: AsyncExitStack)
 
 
 async def _results(settings: Settings) -> FolderResults | BucketResults:
-    """The store of results: a bucket if configured, else a folder."""
+    """The store of results: a bucket if configured, else a folder. Raises StartupError."""
     limits = ResultLimits(settings.pixlab_result_ttl_s, settings.pixlab_result_bytes)
     if not settings.pixlab_store:
         return await FolderResults.start(data_folder(settings) / "results", limits)
@@ -130,7 +130,7 @@ async def _results(settings: Settings) -> FolderResults | BucketResults:
 
 @cache
 def session_key() -> str:
-    """The random API key of this process. A reload does not change it, because clients already use it."""
+    """The random API key of this process, used if no key is configured. A reload does not change it."""
     return generate_key()
 
 

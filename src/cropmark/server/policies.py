@@ -1,6 +1,6 @@
-"""Builds policies from the configuration: access, CORS, client addresses, rate limits and allowed hosts.
+"""Builds policies from settings: access, CORS, client addresses, rate limits and allowed hosts.
 
-Every function raises InvalidConfiguration for a setting that it cannot parse.
+All functions raise InvalidConfiguration for a setting that they cannot parse.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ three formats."""
 
 
 def access_policy(settings: Settings, site: SiteSettings | None = None) -> AccessPolicy:
-    """The access policy of a site. `site` None: of the folder, which has no presets and no allowed widths."""
+    """The access policy of a site. `site` None: a default site, which has no presets and no allowed widths."""
     from_anyone = settings.image_headers_from_anyone
     policy = AccessPolicy(
         site_keyring(settings, site),
@@ -54,7 +54,7 @@ def access_policy(settings: Settings, site: SiteSettings | None = None) -> Acces
 
 
 def cors_policy(settings: Settings, site: SiteSettings | None = None) -> CorsPolicy:
-    """The CORS policy of a site, from the server's settings and the site's overrides."""
+    """The CORS policy of a site: the server's settings, overridden by those of the site."""
     origins, policy = settings.cors_origins, settings.cross_origin_resource_policy
     if site is not None:
         origins = origins if site.cors_origins is None else site.cors_origins
@@ -63,7 +63,7 @@ def cors_policy(settings: Settings, site: SiteSettings | None = None) -> CorsPol
 
 
 def client_ip(settings: Settings) -> ClientIp:
-    """The object that resolves the client address of a request; it trusts the configured proxies."""
+    """The object that determines the client address of a request. It trusts the configured proxies."""
     return _read("trusted_proxies", lambda: _client_ip(settings), "write 10.0.0.7 or 10.1.0.0/16")
 
 
@@ -72,13 +72,13 @@ def _client_ip(settings: Settings) -> ClientIp:
 
 
 def body_sender(settings: Settings, cut: CutConnection) -> BodySender:
-    """The object that sends bodies within the configured limits."""
+    """The object that sends response bodies within the configured limits."""
     limits = SendLimits(settings.write_timeout_s, settings.max_sending_bytes, settings.max_connections_per_client)
     return BodySender(limits, client_ip(settings), cut)
 
 
 def variant_quota(settings: Settings, limiter: Limiter) -> VariantQuota:
-    """The limit on new variants of one image per client."""
+    """The limit on new variants of one image that a client can request in a minute."""
     variants = settings.variants_per_minute
     if variants is None:
         variants = PRODUCTION_VARIANTS_PER_MINUTE if settings.production else 0
@@ -86,7 +86,7 @@ def variant_quota(settings: Settings, limiter: Limiter) -> VariantQuota:
 
 
 def rate_limiter(settings: Settings) -> MemoryLimiter:
-    """The counter of requests for rate limits: in memory, or in Redis if servers share one."""
+    """The object that counts requests for rate limits: in Redis if configured, else in memory."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     try:
         return new_limiter(url)
@@ -99,13 +99,13 @@ def rate_limiter(settings: Settings) -> MemoryLimiter:
 
 
 def private_hosts(settings: Settings) -> tuple[AllowedHost, ...]:
-    """The hosts with a private address or an unusual port from which images may be fetched."""
+    """The hosts with private addresses or unusual ports from which images may be fetched."""
     fix = "write host:port, such as 10.0.0.7:8080"
     return _read("allow_private_hosts", lambda: _each(AllowedHost.read, settings.allow_private_hosts), fix)
 
 
 def untrusted_policy(settings: Settings) -> Policy:
-    """The policy for URLs that a client names as the source of an image."""
+    """The policy for fetching images from URLs that clients send."""
     fix = "write hosts such as *.example.com"
     hosts = _read("pixlab_allowed_hosts", lambda: _each(HostRule.read, settings.pixlab_allowed_hosts), fix)
     return Policy(

@@ -1,4 +1,7 @@
-"""Reloads: a server built from the current configuration replaces the running one, which finishes its requests."""
+"""Reloads the configuration: builds a new server from it, and replaces the running server.
+
+The replaced server finishes its requests.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ REPLACED_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """A server built from one reading of the configuration, and the stack that closes it."""
+    """A server built from the configuration at one time, and the stack that closes it. A reload makes a new one."""
 
     server: Server
     stack: AsyncExitStack
@@ -41,7 +44,7 @@ class Generation:
 
 
 class SwappableApp:
-    """The ASGI app given to the HTTP server; a reload replaces the generation that it calls."""
+    """The ASGI app of the HTTP server. It passes requests to `generation`, which a reload replaces."""
 
     # Granian copies the app's __dict__, so the first generation would stay in memory.
     __slots__ = ("generation",)
@@ -54,7 +57,7 @@ class SwappableApp:
 
 
 class OperatorApp:
-    """The ASGI app of the operators' port: the pages of the current generation."""
+    """The ASGI app of the admin port: the operators' pages of the current generation."""
 
     __slots__ = ("_front",)
 
@@ -69,11 +72,12 @@ class OperatorApp:
 
 
 class Reloader:
-    """On SIGHUP, builds a server from the current configuration, which replaces the running server unless this fails.
+    """Replaces the running server on SIGHUP by a new server, built from the current configuration.
 
-    Reloads run one after the other. A signal during a reload starts another reload, because the configuration may have
-    changed after it was read. A replaced server finishes its requests in the background and is then closed, so that a
-    slow request delays no reload (docs/decisions/0190).
+    If the new server cannot be built, the running server is not replaced. Reloads run one after the other. A signal
+    during a reload causes another reload, because the configuration may have changed since it was read. A replaced
+    server finishes its requests in the background and is then closed. So a slow request does not delay a reload
+    (docs/decisions/0190).
     """
 
     def __init__(
@@ -131,7 +135,7 @@ class Reloader:
             log.warning("the new host or port takes effect at the next start", listening=self._listening)
 
     async def _finish(self, generation: Generation) -> None:
-        """Close a replaced generation when its requests have finished, at the latest after REPLACED_TIMEOUT_S."""
+        """Close a replaced generation when its requests have finished, or after REPLACED_TIMEOUT_S."""
         app = generation.server.app
         waits = [asyncio.ensure_future(app.drain(REPLACED_TIMEOUT_S)), asyncio.ensure_future(self._closing.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -145,9 +149,9 @@ class Reloader:
             log.exception("a replaced server did not close")
 
     async def drain(self, timeout_s: float) -> int:
-        """Reject new work and wait for the requests of all generations.
+        """Reject new work, and wait until the requests of all generations have finished.
 
-        Returns the number of requests that still run after the timeout.
+        Returns the number of requests that still run after `timeout_s`.
         """
         apps = [generation.server.app for generation in (self._front.generation, *self._replaced.values())]
         await asyncio.gather(*(app.drain(timeout_s) for app in apps))

@@ -1,4 +1,4 @@
-"""Runs the server: listens, reloads the configuration on SIGHUP (reloads.py), drains and stops on SIGTERM."""
+"""Runs the server. It listens, reloads the configuration on SIGHUP (reloads.py), and drains and stops on SIGTERM."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _URL_OVER_SOCKET = "http://localhost"
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that accepts requests, and its base URL."""
+    """A server that accepts requests. `address` is its base URL."""
 
     server: Server
     address: str
@@ -57,9 +57,11 @@ def run(
     reload_settings: Callable[[], LoadedSettings],
     on_started: Callable[[RunningServer], None],
 ) -> None:
-    """Run serve() on uvloop, on which a cache hit takes 25 % less CPU time than on asyncio's loop (decisions/0130).
+    """Run the server until it stops.
 
-    With several fronts, each of them is a fork of this process that runs serve(), and this process supervises them.
+    With one front, this process runs serve(). With several fronts, each front is a fork of this process that runs
+    serve(), and this process supervises the fronts. serve() runs on uvloop, where a cache hit takes 25 % less CPU time
+    than on asyncio's own loop (decisions/0130).
     """
     hold_reloads()  # until _handle_signals()
     count, forked = fronts.number_of(loaded.settings), None
@@ -78,10 +80,10 @@ def run(
 
 
 def _supervise(settings: Settings, count: int) -> Forked | None:
-    """Fork `count` fronts. In each front's process, returns its Forked immediately.
+    """Fork `count` fronts. Like os.fork(), this function returns in each process.
 
-    In this process, returns None when all fronts have ended. Raises StartupError, and SystemExit if a front did not
-    start; that front has printed the reason.
+    In a front it returns a Forked immediately. In this process it returns None, when all fronts have ended. Raises
+    StartupError, and SystemExit if a front did not start; that front has printed the reason.
     """
     ensure_temporary_folder(data_folder(settings))
     for secret in (session_key, session_seed):
@@ -97,7 +99,10 @@ def _supervise(settings: Settings, count: int) -> Forked | None:
 
 
 def _remove_files_beyond(settings: Settings, count: int) -> None:
-    """Remove the files of fronts that an earlier start had. Called when the sockets show that no other server runs."""
+    """Remove the files of fronts numbered `count` or more, which are from an earlier start. Ignores errors.
+
+    Only called after the sockets were opened, which shows that no other server runs.
+    """
     with contextlib.suppress(OSError):  # the cache is opened later, and reports it
         fronts.remove_files_beyond(settings, count)
 
@@ -111,8 +116,8 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises StartupError, and InvalidConfiguration for an invalid host.
 
-    `reload_settings` loads the configuration again for SIGHUP; `on_started` is called when requests are accepted.
-    `forked` is this process's front, if there are several.
+    `reload_settings` loads the configuration again, on SIGHUP. `on_started` is called when the server accepts requests.
+    `forked` describes this front if there are several.
     """
     stop_tracing = tracing.start()
     try:
@@ -150,7 +155,7 @@ async def _run(
 
 
 def _kept_by(forked: Forked, settings: Settings) -> Kept:
-    """The parts of one of several fronts that outlive a reload. Raises StartupError."""
+    """The parts of a front that a reload does not replace, for one of several fronts. Raises StartupError."""
     folder, front = cache_folder(settings), forked.front
     try:
         locks = HostLocks(folder / "renders.lock")
@@ -210,7 +215,7 @@ async def _serve(
 async def _start_operators(
     front: SwappableApp, address: tuple[str, int], stall_s: float, shared: socket.socket | None
 ) -> HttpServer:
-    """A second HTTP server on the same event loop, for the operator paths."""
+    """Start a second HTTP server on the same event loop, for the admin port."""
     return await HttpServer.start(
         OperatorApp(front),
         address,
@@ -222,9 +227,10 @@ async def _start_operators(
 
 
 def _handle_signals(stop: asyncio.Event, reloads: Reloader, forked: Forked | None) -> None:
-    """Stop on SIGTERM and SIGINT, reload on SIGHUP.
+    """Stop on SIGTERM and SIGINT, and reload on SIGHUP.
 
-    One of several fronts stops on the signal of its supervisor, and if the supervisor has ended.
+    If there are several fronts, a front ignores SIGTERM and SIGINT. It stops on its supervisor's signal STOP, and when
+    the supervisor has ended.
     """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reloads.begin)
@@ -243,7 +249,7 @@ def _handle_signals(stop: asyncio.Event, reloads: Reloader, forked: Forked | Non
 
 
 async def _leave(front: SwappableApp, stop: asyncio.Event, delay_s: float) -> None:
-    """Report not ready, but serve for `delay_s` seconds. A second signal ends the delay."""
+    """Report not ready at /readyz, but serve requests for `delay_s` seconds. A second signal ends the delay."""
     front.generation.server.app.shutdown.leaving = True
     log.info("not ready, stopping soon", delay_s=delay_s)
     stop.clear()

@@ -1,4 +1,4 @@
-"""Builds the tier of the cache that several servers share, and checks that it can be used."""
+"""Builds the cache that several servers share, and checks that it can be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIX = "check shared_cache, its endpoint, and that the key may get, put, delete 
 
 
 def tier(settings: Settings, history: PurgeHistory) -> SharedCache | None:
-    """The shared cache, if one is configured; does not connect. Raises StartupError for an invalid URL."""
+    """The shared cache; None if it is not configured. Does not connect. Raises StartupError for an invalid URL."""
     if not settings.shared_cache:
         return None
     from cropmark.caches.shared import SharedCache  # noqa: PLC0415 - see above
@@ -31,7 +31,7 @@ def tier(settings: Settings, history: PurgeHistory) -> SharedCache | None:
 
 
 async def find_issue(settings: Settings) -> StartupError | None:
-    """The reason why the shared cache cannot be used; None if it can. Writes, reads and deletes one object."""
+    """The reason why the shared cache cannot be used; None if it can. Writes, reads, lists and deletes one object."""
     from cropmark.caches.shared import TIMES  # noqa: PLC0415 - see above
     from cropmark.runtime.object_store import STORE_ERRORS, failure_reason  # noqa: PLC0415 - see above
 
@@ -49,7 +49,7 @@ async def find_issue(settings: Settings) -> StartupError | None:
 
 
 def _use(store: Any, path: str) -> None:
-    """Write, read, list and delete an object, without the asynchronous functions (see sources.objects)."""
+    """Write, read, list and delete an object. Uses obstore's synchronous functions; sources.objects has the reason."""
     import obstore  # noqa: PLC0415 - see above
 
     obstore.put(store, path, b"cropmark")

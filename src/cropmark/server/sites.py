@@ -1,4 +1,4 @@
-"""Builds sites from the configuration: a dialect with its settings, a source, and the URLs that the site serves."""
+"""Builds sites from settings. A site has a dialect with its settings, a source, and a mount."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ T = TypeVar("T")
 
 
 def build_dialect(name: str, settings: Settings, overrides: Mapping[str, Any] | None = None) -> Dialect:
-    """A dialect that serves files, with the server's settings and the overrides of a site.
+    """The dialect `name` with its section of the server's settings, in which `overrides` replaces values.
 
-    Raises BadRequest for an unknown dialect, and for one that is served by endpoints.
+    Raises BadRequest for an unknown dialect, and for PixLab's, which has endpoints and no URLs of images.
     """
     known = {dialect.name: dialect for dialect in registry.folder_entries()}
     if name not in known:
@@ -50,12 +50,12 @@ def build_dialect(name: str, settings: Settings, overrides: Mapping[str, Any] | 
 
 
 def build_dialects(settings: Settings) -> tuple[Dialect, ...]:
-    """Every dialect, with the server's settings."""
+    """All dialects, each with its section of the server's settings."""
     return tuple(dialect.build(getattr(settings, dialect.name)) for dialect in registry.DIALECTS)
 
 
 def with_overrides(section: T, overrides: Mapping[str, Any] | None) -> T:
-    """A dialect's settings with the overrides of one site or mount."""
+    """The settings of a dialect, with values replaced by the `overrides` of a site or mount."""
     if not overrides:
         return section
     values = {f.name: getattr(section, f.name) for f in fields(section)}  # type: ignore[arg-type]  # a settings class
@@ -69,7 +69,10 @@ def build_sites(
     library: LibraryService | None,
     metrics: Metrics,
 ) -> Iterator[Site]:
-    """The sites that serve the folder and the library by default, then the configured sites. Raises StartupError."""
+    """All sites of the server: the default sites of the folder and of the library, then the configured sites.
+
+    Raises StartupError.
+    """
     if folder is not None:
         source = SiteSource({SitePath: folder})
         for entry in registry.folder_entries():
@@ -142,7 +145,7 @@ def build_source(
 
 
 def _site(settings: Settings, name: str, dialect: Dialect, source: Source, mount: Mount) -> Site:
-    """A site with the server's policies and cache lifetimes."""
+    """A site with the server's default policies and cache lifetimes."""
     rate = MissRate()
     if isinstance(dialect, Contentstack):
         rate = MissRate(dialect.settings.organization, dialect.settings.rate_limit)
@@ -164,13 +167,13 @@ def _site(settings: Settings, name: str, dialect: Dialect, source: Source, mount
 
 
 def result_colors(settings: Settings, site: SiteSettings | None = None) -> tuple[Colors, bool]:
-    """The colors of results, and whether gain maps are preserved: of a site, or of the server."""
+    """The color setting for results, and True if gain maps are preserved. A site's settings override the server's."""
     colors, hdr = (site.colors, site.hdr) if site is not None else (None, None)
     return Colors(colors or settings.colors), (hdr or settings.hdr) == "keep"
 
 
 def _lifetimes(settings: Settings, site: SiteSettings | None = None) -> CacheLifetimes:
-    """The cache lifetimes of the server's settings; those that `site` sets replace them."""
+    """The cache lifetimes for responses. A site's settings override the server's."""
     own: tuple[int | None, int | None, int | None] = (None, None, None)
     if site is not None:
         own = site.max_age_s, site.s_maxage_s, site.stale_while_revalidate_s

@@ -1,4 +1,4 @@
-"""Readiness of a running server, and the metrics that other objects count."""
+"""Reports the readiness of a running server, and collects metrics from its parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def readiness(shutdown: Shutdown, parts: Components) -> dict[str, Any]:
-    """The members of the JSON of /readyz; `ready` decides the status code of the response."""
+    """The JSON object for /readyz. Its member `ready` decides the status code of the response."""
     state, settings = parts.pool.state(), parts.settings
     is_ending = shutdown.stopping or shutdown.leaving
     library = None if parts.library is None else parts.library.health()
@@ -39,9 +39,9 @@ def readiness(shutdown: Shutdown, parts: Components) -> dict[str, Any]:
 
 
 def samples(app: App, parts: Components, sender: BodySender) -> Iterator[tuple[object, ReadSamples]]:
-    """The owners of values that are metrics, each with the function that reads its values at a scrape.
+    """Pairs of a part of the server that has metrics, and the function that reads these metrics at a scrape.
 
-    An owner may belong to several servers, as the memory cache does after a reload.
+    The part identifies the metrics: after a reload, two servers may have the same part, such as the memory cache.
     """
     yield parts.pool, lambda: _pool_samples(parts.pool.state())
     for tier in parts.caches.tiers:

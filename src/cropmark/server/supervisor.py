@@ -1,6 +1,6 @@
-"""Starts the front processes of a server by forks, restarts those that end or hang, and passes signals on to all.
+"""Forks the front processes of a server, restarts fronts that end or hang, and passes signals on to all fronts.
 
-This process has no threads and no event loop, so that it can fork at any time. It ends when all fronts have ended.
+The supervisor process has no threads and no event loop, so that it can fork at any time. It ends after the last front.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 @dataclass(slots=True)
 class _Slot:
-    """One front: its process, and when it is started again if it has ended."""
+    """The process of one front. If the process has ended: the time of the restart."""
 
     number: int
     pid: int = 0
@@ -56,7 +56,10 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """In a front process: the front, its pipe to report that it accepts requests, and if it is the first start."""
+    """The values that a front process gets from the supervisor that forked it.
+
+    `ready` is the pipe in which the front reports that it accepts requests. `is_first_start` is False for a restart.
+    """
 
     front: Front
     ready: int
@@ -72,7 +75,7 @@ class Forked:
         os.close(self.ready)
 
     def keep_reporting(self) -> None:
-        """Report now and every CHECK_S that the event loop runs."""
+        """Report to the supervisor that the event loop runs, now and every CHECK_S."""
         self.alive[self.front.number] = 1
         asyncio.get_running_loop().call_later(CHECK_S, self.keep_reporting)
 
@@ -98,7 +101,7 @@ class Supervisor:
     def run(self) -> Forked | None:
         """Fork the fronts, and supervise them until all have ended.
 
-        Like os.fork(), it returns in each process: None here, a Forked in each front.
+        Like os.fork(), it returns in each process: a Forked in a front, None in the supervisor.
         """
         self._folder = Path(tempfile.mkdtemp(prefix="cropmark-fronts-"))
         self._lifeline = os.pipe()
@@ -117,7 +120,10 @@ class Supervisor:
         return forked
 
     def _start_all(self) -> Forked | None:
-        """Start the fronts one after the other; the first one, which reports the server's start, is the last."""
+        """Start the fronts one after the other. Front 0 is started last, because it reports that the server runs.
+
+        Returns None in the supervisor, and a Forked in a front.
+        """
         for slot in reversed(self._slots):
             if self._is_stopping:
                 break
@@ -126,7 +132,10 @@ class Supervisor:
         return None
 
     def _watch(self) -> Forked | None:
-        """Pass on signals, and start fronts again that have ended, until the server has stopped."""
+        """Pass on signals and restart fronts that have ended, until all fronts have stopped.
+
+        Returns None in the supervisor, and a Forked in a restarted front.
+        """
         while True:
             self._reap()
             self._kill_hung()
@@ -139,7 +148,10 @@ class Supervisor:
             self._wait()
 
     def _fork(self, slot: _Slot, *, is_first_start: bool) -> Forked | None:
-        """Start a front; at its first start, wait until it accepts requests. In its process, returns its Forked."""
+        """Fork a front. Returns None in the supervisor, and a Forked in the front.
+
+        At a first start, the supervisor waits until the front accepts requests.
+        """
         readable, writable = os.pipe()
         self._alive[slot.number] = 0
         hold_reloads()  # the front, until it can reload
@@ -163,7 +175,10 @@ class Supervisor:
         return Forked(front, writable, is_first_start, self._alive, slot.has_hung)
 
     def _wait_until_ready(self, readable: int) -> bool:
-        """Wait until a front accepts requests. False if it has ended before that, or if the server must stop."""
+        """Wait until a front accepts requests.
+
+        Returns False if the front ends or _START_S passes before that, or if the server must stop.
+        """
         end_s = time.monotonic() + _START_S
         while time.monotonic() < end_s and not self._is_stopping:
             found, _, _ = select.select([readable, self._wakeup[0].fileno()], [], [], 1.0)
@@ -173,14 +188,14 @@ class Supervisor:
         return False
 
     def _end_failed_start(self, slot: _Slot) -> None:
-        """Stop the fronts, because one has not started. A signal may have stopped them already."""
+        """Stop all fronts because one has not started, unless a signal is stopping them already."""
         if not self._is_stopping:
             log.critical("a front process did not start, the server stops", front=slot.number)
             self.status = 1
             self._stop()
 
     def _wait(self) -> None:
-        """Wait for a signal, for the next check, or for the time at which a front is started again."""
+        """Wait for a signal, the next check of the fronts, or the restart of a front, and handle signals."""
         due_s = [self._check_s, *(slot.restart_s for slot in self._slots if not slot.pid)]
         timeout_s = None if self._is_stopping else max(0.0, min(due_s) - time.monotonic())
         select.select([self._wakeup[0]], [], [], timeout_s)
@@ -195,7 +210,7 @@ class Supervisor:
                     self._stop()
 
     def _stop(self) -> None:
-        """Let the fronts stop. From then on they alone hold the sockets, and each closes them when it has stopped."""
+        """Send STOP to all fronts and close this process's listening sockets. Each front closes its own later."""
         self._is_stopping = True
         self._signal_all(STOP)
         for listener in self.listeners:
@@ -208,7 +223,7 @@ class Supervisor:
                     os.kill(slot.pid, number)
 
     def _reap(self) -> None:
-        """Note the fronts that have ended, and when they are started again."""
+        """Record which fronts have ended, and schedule their restarts."""
         for slot in self._slots:
             if not slot.pid:
                 continue
@@ -227,7 +242,7 @@ class Supervisor:
             slot.pause_s = min(slot.pause_s * 2, LONGEST_PAUSE_S)
 
     def _kill_hung(self) -> None:
-        """Every CHECK_S: read the reports of the fronts, and kill those that hang. _reap() notes their end."""
+        """Check the reports of the fronts, if CHECK_S has passed, and kill fronts that hang. _reap() restarts them."""
         if self._is_stopping or time.monotonic() < self._check_s:
             return
         self._check_s = time.monotonic() + CHECK_S
@@ -243,14 +258,14 @@ class Supervisor:
 
 
 def _exit_status(code: int) -> int:
-    """The status for the exit code of a front that was stopped; STOP ends a front that was still starting."""
+    """The exit status for the exit code of a stopped front. STOP is not an error: it ends a front that is starting."""
     if code >= 0:
         return code
     return 0 if code == -STOP else 128 - code
 
 
 def hold_reloads() -> None:
-    """Let SIGHUP wait until release_reloads(): its default action would end a server that is still starting."""
+    """Block SIGHUP until release_reloads(), because its default action would end a server that is still starting."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
@@ -259,4 +274,4 @@ def release_reloads() -> None:
 
 
 def _do_nothing(*_: object) -> None:
-    """Handles a signal: its number is in the wakeup pipe."""
+    """Handle a signal by doing nothing. The main loop reads the signal's number from the wakeup pipe."""

@@ -1,4 +1,4 @@
-"""Builds a server from its settings: components, sites, pages and endpoints become one app."""
+"""Builds a server from its settings: creates its parts, sites, pages and endpoints, and combines them in one app."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ log = structlog.get_logger("cropmark.server")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that is ready for requests, with the values that the command line prints."""
+    """A server that is ready for requests, with the values that `cropmark serve` prints."""
 
     app: App
     pool: Pool
@@ -66,10 +66,10 @@ class Server:
 async def open_server(
     settings: Settings, listening: str = "", cut: CutConnection = lambda _: None, kept: Kept | None = None
 ) -> AsyncIterator[Server]:
-    """Builds and starts a server; at the end of the context, all its parts are stopped. Raises StartupError.
+    """Build and start a server, and stop all its parts at the end of the context. Raises StartupError.
 
-    `listening` is the base URL of the links that the server returns if `public_url` is not configured. `cut` ends a
-    client's connection. `kept` has the parts that the new server takes over from the one before it.
+    `listening` is the base URL of links to the server, unless `public_url` is configured. `cut` ends a client's
+    connection. `kept` has the parts that a server takes over from the server that it replaces.
     """
     _check_safe_to_start(settings)
     async with AsyncExitStack() as stack:
@@ -107,7 +107,7 @@ async def open_server(
 
 
 async def _start_library(parts: Components) -> None:
-    """Start to poll the library's changes, if there is a library. Raises StartupError."""
+    """Start polling the library for changes, if the server has a library. Raises StartupError."""
     library = parts.library
     if library is None:
         return
@@ -118,7 +118,7 @@ async def _start_library(parts: Components) -> None:
 
 
 def _check_safe_to_start(settings: Settings) -> None:
-    """Log warnings about weak settings. Raises StartupError for settings that are unsafe."""
+    """Log a warning for each weak setting. Raises StartupError for an unsafe one."""
     if "VIPS_UNLIMITED" in os.environ:
         raise StartupError("VIPS_UNLIMITED is set: libvips would not check image sizes", "unset VIPS_UNLIMITED")
     for issue in errors(settings):

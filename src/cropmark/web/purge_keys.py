@@ -1,6 +1,7 @@
 """Keys in a response's header, by which a CDN can purge the response.
 
-A response has a key for its site, for each source, and for each folder above a source, and the keys that an origin sent.
+A response has a key for its site, for each source, and for each folder above a source. It also has the keys that an
+origin sent.
 """
 
 from __future__ import annotations
