@@ -1,16 +1,18 @@
 """Sends purges to all servers, over a stream in Redis that each server reads from its last position.
 
-- A purge is stored in an outbox and added to the stream. Each server, the sender included, carries it out when it reads
-  the purge from the stream. While Redis does not respond, the sender carries it out immediately, and the purge stays in
-  the outbox.
-- Each server purges its own entries. The sender also purges those that the servers share, and then removes the purge
-  from the outbox. So a sender that is restarted before this sends the purge again.
-- A server saves its position next to its cache. After a restart it first carries out the purges after this position.
-- If the position is not in the stream any more (the stream was trimmed, or Redis lost its data), purges may be missing:
-  the server drops all entries of its own caches and continues at the end of the stream.
-- After a loss of the connection, a server adds its purges of the last minute again if the stream has lost them.
-- A purge or a drop that could not be carried out completely is repeated. The position is not saved before it has
-  succeeded. Above MAX_UNFINISHED such purges, one purge of everything replaces them.
+- The sender stores a purge in its outbox and adds it to the stream. Each server, including the sender, carries out the
+  purge when it reads it from the stream. While Redis does not respond, the sender carries it out immediately, and the
+  purge stays in the outbox.
+- Each server purges the entries of its own caches. The sender also purges the entries of the shared cache, and then
+  removes the purge from the outbox. If the sender is restarted before that, it sends the purge again.
+- A server saves its position in the stream next to its cache. After a restart, it first carries out the purges after
+  this position.
+- If the stream does not contain the position any more (the stream was trimmed, or Redis lost its data), the server may
+  have missed purges. It then drops all entries of its own caches and continues at the end of the stream.
+- After a lost connection, a server checks if the stream still has its purges of the last minute, and adds missing ones
+  again.
+- A purge that could not be carried out completely is repeated, and so is a drop. Until it succeeds, the position is not
+  saved. Above MAX_UNFINISHED unfinished purges, one purge of everything replaces them.
 """
 
 from __future__ import annotations
@@ -60,13 +62,16 @@ class Purger(Protocol):
     async def drop_own(self) -> None: ...
 
     def tags(self, purge: Purge) -> Sequence[str]:
-        """The prefixes of the tags that a purge covers. Raises Problems for an invalid purge."""
+        """The tag prefixes of the cache entries that `purge` covers. Raises Problems for an invalid purge."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """The position of a purge in the stream, and the name of its message, which the sender knows."""
+    """A purge read from the stream: its position, and the name of its message.
+
+    By the name, a server recognizes its own messages.
+    """
 
     at: Position
     name: str
@@ -86,7 +91,7 @@ class PurgeBus:
         max_messages: int = MAX_MESSAGES,
         on_sent_later: Callable[[Purge], Awaitable[None]] | None = None,
     ) -> None:
-        """`on_sent_later` is called when a purge has been sent that had to wait in the outbox."""
+        """`on_sent_later` is called with each purge that was sent late, because it had to wait in the outbox."""
         self._link = link
         self._purger = purger
         self._history = history
@@ -112,7 +117,7 @@ class PurgeBus:
         self.gaps = 0
 
     async def start(self) -> None:
-        """Carry out the missed purges, then read the stream in the background. Starts without Redis, too."""
+        """Carry out the missed purges, then read the stream in the background. Also starts without a working Redis."""
         with suppress(RedisAway):
             await self._join()
         self._task = asyncio.create_task(self._run())
@@ -124,7 +129,10 @@ class PurgeBus:
             await asyncio.wait({self._task}, timeout=0.1)  # the Redis client may swallow a cancellation
 
     async def purge(self, purge: Purge) -> PurgeResult:
-        """Purge on all servers; returns the number of entries that were purged on this server. Raises Problems."""
+        """Send a purge to all servers, and wait until this server has carried it out. Raises Problems.
+
+        The result has the number of entries that were purged on this server.
+        """
         self._purger.tags(purge)  # an invalid purge is not sent
         name, at = message_name(), None
         fields = {**_fields(purge), "name": name}
@@ -142,7 +150,7 @@ class PurgeBus:
         return PurgeResult(await self._purger.apply(purge) if result is None else result, sent=at is not None)
 
     def samples(self) -> Iterable[Sample]:
-        """The metrics of this object."""
+        """The samples for the metrics of the purge stream."""
         yield "cropmark_purge_stream_available", (), self._link.available
         yield "cropmark_purge_stream_errors_total", (), self._link.errors
         yield "cropmark_purges_received_total", (), self.received
@@ -169,9 +177,9 @@ class PurgeBus:
         return read_position(text) or START
 
     async def _own_result(self, at: Position) -> int | Problem | None:
-        """Waits until this server has read its own purge at this position, and returns the result of the purge.
+        """Wait until this server has carried out its own purge at the position `at`, and return the result.
 
-        Returns None if this takes longer than _OWN_WAIT_S.
+        The result is the number of purged entries, or the Problem. Returns None after _OWN_WAIT_S.
         """
         end_s = time.monotonic() + _OWN_WAIT_S
         while at not in self._results:
@@ -215,7 +223,10 @@ class PurgeBus:
                 await asyncio.sleep(_RETRY_S)
 
     async def _join(self) -> None:
-        """Carry out the purges after the saved position. If it is not in the stream, drop this server's entries."""
+        """Read the whole stream, and carry out the purges after the saved position. Raises RedisAway.
+
+        If the stream does not contain the position, drop all entries of this server's own caches.
+        """
         messages = await self._all_messages()
         positions = {at for at, _ in messages}
         if self._position not in positions:
@@ -238,7 +249,7 @@ class PurgeBus:
         self._is_joined = True
 
     async def _send_again(self, present: set[Position]) -> None:
-        """Add this server's purges of the last minute again if the stream has lost them."""
+        """Add this server's purges of the last minute to the stream again, unless their positions are in `present`."""
         since_s = time.monotonic() - _RESENT_S
         lost = [each for each in self._sent if each[0] >= since_s and each[1] not in present]
         for each in lost:
@@ -258,14 +269,17 @@ class PurgeBus:
             start = f"({page[-1][0]}"
 
     async def _read(self) -> list[Message]:
-        """Waits up to READ_S for new messages, and returns them."""
+        """Wait up to READ_S for new messages, and return them."""
         position = {STREAM: write_position(self._position)}
         block_ms = int(READ_S * 1000)
         reply = await self._link.call(lambda redis: redis.xread(position, _BATCH, block_ms), waits=True)
         return [message for _, page in reply for message in _messages(page)]
 
     async def _apply(self, messages: Sequence[Message]) -> None:
-        """Carry out purges. Those of a batch run at the same time, with one scan of the disk cache for all of them."""
+        """Carry out the purges in the messages.
+
+        All purges of a batch run at the same time, so that they share one scan of the disk cache.
+        """
         for start in range(0, len(messages), _BATCH):
             batch = messages[start : start + _BATCH]
             purges = [
@@ -313,7 +327,7 @@ class PurgeBus:
             self._forget(each)
 
     def _forget(self, name: str) -> None:
-        """End the work on a message of this server. The messages of other servers have no effect."""
+        """Remove a finished message from the outbox, if this server sent it."""
         if name in self._own:
             self._outbox.remove(name)
             self._own.discard(name)
@@ -344,7 +358,7 @@ class PurgeBus:
                     self._history.note_earlier(tag, at)
 
     def _move(self, position: Position) -> None:
-        """Set the position after which the next read begins. Save it, unless a purge or a drop is unfinished."""
+        """Set the position after which the next read begins. Also save it, unless a purge or a drop is unfinished."""
         self._position = position
         self._history.position = max(position, self._history.position or START)
         if self._unfinished or self._must_drop or position == self._saved:

@@ -1,7 +1,7 @@
-"""Purges a CDN in front of the servers, in the background: by keys, by URL, or everything.
+"""Sends purges to a CDN in the background: of keys, of a URL, or of everything.
 
-A failed request is repeated, with pauses that double. A request that the CDN rejects as malformed is logged and
-dropped. Purges wait in an outbox, so that a restart does not lose them.
+Purges wait in an outbox, so that a restart does not lose them. A failed request is repeated after a pause, which
+doubles each time. A request that the CDN rejects as malformed is logged and dropped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MALFORMED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTT
 
 @dataclass(frozen=True, slots=True)
 class CdnMessage:
-    """A purge of the entries with these keys, of an absolute URL, or of everything."""
+    """A purge for a CDN: of the responses with one of the keys, of an absolute URL, or of everything."""
 
     keys: tuple[str, ...] = ()
     url: str = ""
@@ -52,14 +52,14 @@ class CdnRequest:
 
 
 class Cdn(Protocol):
-    """Translates purges into requests of one CDN."""
+    """Translates purges into requests to the API of one CDN."""
 
     def requests(self, message: CdnMessage) -> Iterator[CdnRequest]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fastly:
-    """https://www.fastly.com/documentation/reference/api/purging/"""
+    """Fastly's API. Source: https://www.fastly.com/documentation/reference/api/purging/"""
 
     service: str
     token: str
@@ -82,7 +82,7 @@ class Fastly:
 
 @dataclass(frozen=True, slots=True)
 class Cloudflare:
-    """https://developers.cloudflare.com/api/resources/cache/methods/purge/"""
+    """Cloudflare's API. Source: https://developers.cloudflare.com/api/resources/cache/methods/purge/"""
 
     zone: str
     token: str
@@ -100,7 +100,7 @@ class Cloudflare:
 
 
 class CdnPurger:
-    """Sends purges to a CDN."""
+    """Sends purges to a CDN, in a background task."""
 
     def __init__(self, cdn: Cdn, outbox: Outbox, *, first_pause_s: float = _FIRST_PAUSE_S) -> None:
         self._cdn = cdn
@@ -119,7 +119,7 @@ class CdnPurger:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def add(self, message: CdnMessage) -> None:
-        """Store a purge in the outbox; the background task sends it soon."""
+        """Store a purge in the outbox, from which the background task sends it."""
         await asyncio.to_thread(self._outbox.add, message_name(), asdict(message))
         self._added.set()
 
@@ -140,7 +140,7 @@ class CdnPurger:
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _send_all(self, session: aiohttp.ClientSession) -> bool:
-        """Send the waiting purges. Stops at the first failed request and returns False."""
+        """Send all waiting purges. At the first failed request, stop and return False."""
         for name in self._outbox.names():
             if self._outbox.is_of_another_process(name) or (fields := self._outbox.read(name)) is None:
                 continue
@@ -156,7 +156,7 @@ class CdnPurger:
         return True
 
     async def _send(self, session: aiohttp.ClientSession, request: CdnRequest) -> bool:
-        """Send a request. False if it failed and must be repeated; True if the CDN accepted or rejected it."""
+        """Send a request. Returns False if it must be repeated; True if the CDN accepted it or rejected it for good."""
         headers = {**request.headers, "Content-Type": "application/json"}
         body = None if request.body is None else json.dumps(request.body)
         try:

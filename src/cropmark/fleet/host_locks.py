@@ -1,6 +1,7 @@
-"""Locks for renders, shared by the fronts of one host: one front renders an image, the others wait for the disk.
+"""Locks that prevent two fronts of a host from rendering the same image at the same time.
 
-A lock is a byte range of one file. The kernel releases it when its process ends.
+One front renders the image, and the other fronts wait for the result in the disk cache. A lock is a locked byte of a
+file. The kernel releases it when the front's process ends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 from cropmark.ports import Digest
 
 LONGEST_WAIT_S: Final = 10.0
-"""Time after which a front renders an image itself, although another one still renders it."""
+"""Time after which a waiting front renders the image itself, although another front still renders it."""
 _FIRST_PAUSE_S: Final = 0.005
 _LONGEST_PAUSE_S: Final = 0.05
 _OFFSET_DIGITS: Final = 15
@@ -23,22 +24,25 @@ _OFFSET_DIGITS: Final = 15
 
 
 class HostLocks:
-    """Implements ports.RenderLocks with a file that the fronts share.
+    """Locks for renders, as locked bytes of a file that all fronts share. Implements ports.RenderLocks.
 
-    The object is never closed: closing the file, even through another descriptor, would release all locks of the
+    The file is never closed, because closing it, even through another descriptor, would release all locks of the
     process.
     """
 
     tier: Final = "disk"
 
     def __init__(self, file: Path) -> None:
-        """Raises OSError."""
+        """`file` is created if it does not exist. Raises OSError."""
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.longest_wait_s = LONGEST_WAIT_S
 
     async def acquire(self, key: Digest) -> str | None:
-        """The key as the token; None if another front has the lock; empty if the file system has no locks."""
+        """Acquire the lock for `key`, and return the token for release(), which is the key.
+
+        Returns None if another front has the lock, and an empty text if the file system does not support locks.
+        """
         try:
             return key if self._try(key) else None
         except OSError:
@@ -60,7 +64,10 @@ class HostLocks:
         self._unlock(key)
 
     def _try(self, key: Digest) -> bool:
-        """Lock the key's byte if no other process has locked it. Raises OSError if locks are not available."""
+        """Lock the byte of `key`; returns False if another process has locked it.
+
+        Raises OSError if the file system does not support locks.
+        """
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(key))
         except (BlockingIOError, PermissionError):

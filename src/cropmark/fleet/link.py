@@ -27,11 +27,11 @@ ERRORS: Final = (RedisError, OSError, TimeoutError)
 
 
 class RedisAway(Exception):
-    """Raised if Redis does not respond or answers with an error."""
+    """Redis does not respond, or responds with an error."""
 
 
 class RedisLink:
-    """Two clients of Redis: one for commands that end soon, and one for reads that wait for new messages."""
+    """A connection to Redis, with two clients: one for short commands, and one for reads that wait for messages."""
 
     def __init__(self, url: str) -> None:
         self._client = _client(url, TIMEOUT_S)
@@ -46,7 +46,10 @@ class RedisLink:
         return not self._breaker.is_open
 
     async def call(self, command: Callable[[Any], Awaitable[T]], *, waits: bool = False) -> T:
-        """The result of a command. `waits` must be true for a command that waits up to READ_S. Raises RedisAway."""
+        """Run a command on a client of Redis, and return its result. Raises RedisAway.
+
+        `waits`: the command may wait up to READ_S.
+        """
         async with self._calls:
             if not self._breaker.allows():  # after the wait: Redis may have failed in between
                 raise RedisAway

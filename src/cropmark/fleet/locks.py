@@ -1,6 +1,7 @@
-"""Locks for renders, shared by all servers: one server renders an image, the others wait for the shared cache.
+"""Locks that prevent two servers from rendering the same image at the same time.
 
-A lock ends after a fixed time, even if its server has died. While Redis does not respond, renders do not wait.
+One server renders the image, and the other servers wait for the result in the shared cache. A lock ends after LOCK_S at
+the latest, so a server that dies does not block the others. While Redis does not respond, renders do not wait.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ return redis.call('set', KEYS[1], '{_ENDED}', 'PX', ARGV[2])
 
 
 class RedisLocks:
-    """Implements ports.RenderLocks in Redis."""
+    """Locks for renders, stored in Redis. Implements ports.RenderLocks."""
 
     tier: Final = "shared"
 
@@ -49,9 +50,10 @@ class RedisLocks:
         """Keys of ended locks that this server knows. Before it acquires such a lock again, it looks into the cache."""
 
     async def acquire(self, key: Digest) -> str | None:
-        """The token of a new lock; empty if Redis is away. None if another server has the lock, or has just ended it.
+        """Acquire the lock for `key`, and return the token for release(); empty if Redis does not respond.
 
-        If the lock has just ended, the image may be in the cache.
+        Returns None if another server has the lock, or has just released it: then the image may be in the cache, and
+        the caller must look there first.
         """
         token = secrets.token_hex(8)
         is_known = key in self._ended

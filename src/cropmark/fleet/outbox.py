@@ -1,7 +1,8 @@
 """Stores messages until they are sent. Each message is a file, so that a restart does not lose it.
 
-Several processes may share a folder. Each sends its own messages, and those of processes that have ended. A process
-that adds messages locks a byte of FOLDER/senders, which the kernel unlocks when the process ends.
+Several processes may share a folder. Each process sends its own messages, and those of processes that have ended. To
+show that it runs, a process that adds messages locks a byte of FOLDER/senders. The kernel unlocks the byte when the
+process ends.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _PART: Final = ".part-"
 
 
 class Outbox:
-    """Messages as JSON files in a folder, the oldest first. If the folder cannot be used, they wait in memory."""
+    """Messages that wait to be sent, stored as JSON files in a folder; in memory if the folder cannot be used."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,7 +40,7 @@ class Outbox:
         return sum(1 for _ in self._names())
 
     def add(self, name: str, message: dict[str, Any]) -> None:
-        """Store a message. `name` is a message_name()."""
+        """Store a message under a name from message_name()."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _senders(self._folder, os.getpid())
@@ -49,11 +50,11 @@ class Outbox:
             self._in_memory[name] = message
 
     def names(self) -> list[str]:
-        """The names of the stored messages, the oldest first."""
+        """The names of the stored messages, oldest first."""
         return sorted(self._names())
 
     def is_of_another_process(self, name: str) -> bool:
-        """True if the process that added the message still runs, and is not this one."""
+        """True if another process added the message and still runs, so that it will send the message itself."""
         pid = _pid_of(name)
         if pid in (None, os.getpid()):
             return False
@@ -68,7 +69,7 @@ class Outbox:
         return False
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """A stored message; None if another process has sent it, or if the file is not a message."""
+        """The stored message with this name; None if it was already sent and removed, or if its file is not valid."""
         if name in self._in_memory:
             return self._in_memory[name]
         try:
@@ -78,7 +79,7 @@ class Outbox:
         return message if isinstance(message, dict) else None
 
     def remove(self, name: str) -> None:
-        """Remove a message that was sent."""
+        """Remove a message that was sent. Does nothing if the message is missing."""
         self._in_memory.pop(name, None)
         with contextlib.suppress(OSError):
             (self._folder / name).unlink(missing_ok=True)
@@ -92,21 +93,22 @@ class Outbox:
 
 
 def message_name() -> str:
-    """A new name for a message of this process. Names sort by time."""
+    """A new, unique name for a message of this process. The order of names is the order of time."""
     return f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}.json"
 
 
 def _pid_of(name: str) -> int | None:
-    """The id of the process that added a message; None for another name."""
+    """The id of the process that added a message, from the message's name; None if the name has another form."""
     found = _NAME.fullmatch(name)
     return None if found is None else int(found[1])
 
 
 @cache
 def _senders(folder: Path, pid: int) -> int:
-    """The descriptor of a file in which this process, with the id `pid`, has tried to lock the byte at that offset.
+    """Lock the byte for this process in FOLDER/senders, and return the file's descriptor. Raises OSError.
 
-    It stays open: closing the file, even through another descriptor, would release the lock. Raises OSError.
+    The byte's offset is `pid`, the id of this process. If the lock fails, the descriptor is still returned. The file
+    stays open, because closing it, even through another descriptor, would release the lock.
     """
     descriptor = os.open(folder / "senders", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with contextlib.suppress(OSError):  # a process of another container has this id, or locks fail

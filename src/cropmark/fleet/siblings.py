@@ -1,7 +1,7 @@
-"""Messages between the front processes of one host, over a Unix socket for each of them.
+"""Sends messages between the front processes of one host. Each front listens on a Unix socket.
 
 The sockets are in a folder that only this user can open. A message and its answer are one line of JSON each. A front
-listens before it serves requests, and one that does not listen has ended or has not started: it holds no images.
+listens before it serves requests. So a front that does not listen has no images in memory: it has ended or is starting.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Siblings:
     """Sends messages to the other fronts of this host, and answers theirs."""
 
     def __init__(self, folder: Path, number: int, count: int) -> None:
-        """The front `number` of `count`, which are numbered from 0."""
+        """`number` is the number of this front, from 0 to `count` - 1. `folder` has the sockets."""
         self.folder = folder
         self.number = number
         self.count = count
@@ -51,12 +51,10 @@ class Siblings:
             self._path(self.number).unlink(missing_ok=True)
 
     async def ask_all(self, kind: str, message: Message, *, timeout_s: float | None = None) -> list[Message]:
-        """The answers of all other fronts.
+        """Send a message of a kind to all other fronts, and return their answers.
 
-        The answer of a front that fails or is too slow has the member `error`. The answer of a front that does not run
-        has the member `absent` with the front's number.
-
-        `timeout_s` None: TIMEOUT_S.
+        If a front fails or does not answer within `timeout_s`, its answer has the member `error`. If a front does not
+        run, its answer has the member `absent` with the number of the front. `timeout_s` None: TIMEOUT_S.
         """
         asked = {**message, "message": kind}
         others = [number for number in range(self.count) if number != self.number]
@@ -66,7 +64,7 @@ class Siblings:
         return self.folder / f"{number}.sock"
 
     async def _ask(self, number: int, message: Message, timeout_s: float) -> Message:
-        """The answer of a front; `{"absent": number}` if it does not run, or ends before it answers."""
+        """The answer of front `number`; `{"absent": number}` if the front does not run, or ends before it answers."""
         try:
             async with asyncio.timeout(timeout_s):
                 reader, writer = await asyncio.open_unix_connection(self._path(number), limit=_MAX_LINE_BYTES)

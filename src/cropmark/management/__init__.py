@@ -1,1 +1,1 @@
-"""The vendor's management API over a library: values in, JSON out, no HTTP."""
+"""Contentstack's management API for the library, without HTTP: takes parsed requests, returns JSON values."""

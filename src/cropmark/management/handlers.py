@@ -1,4 +1,4 @@
-"""The handler of each route: one operation on the library.
+"""The handlers of the management API: each route has one, which runs one operation on the library.
 
 Source: https://www.contentstack.com/docs/developers/apis/content-management-api/assets
 """
@@ -42,7 +42,7 @@ def upload(library: Library, request: ManagementRequest) -> Json:
 
 
 def update(library: Library, request: ManagementRequest) -> Json:
-    """Replace the asset's file, restore an old version, or change its fields."""
+    """Replace an asset's file, restore an old version of the asset, or change its fields."""
     changes = replace(read_changes(request.body), slug=read_slug(request))
     if request.upload is not None:
         asset = library.replace(
@@ -60,7 +60,7 @@ def update(library: Library, request: ManagementRequest) -> Json:
 
 
 def asset(library: Library, request: ManagementRequest) -> Json:
-    """Return an asset: its current version, a numbered one, or the one published in an environment."""
+    """Return an asset in its current version, in a given version, or in the version published in an environment."""
     if request.query.get("environment") or request.reader is not None:
         found = library.list_entries(
             request.branch, replace(read_listing(request, AssetFilter.ASSETS), equal=(("uid", request.uid),))
@@ -90,7 +90,7 @@ def list_images(library: Library, request: ManagementRequest) -> Json:
 
 
 def list_nothing(library: Library, request: ManagementRequest) -> Json:
-    """List an empty page: videos and rich text assets are not supported."""
+    """Return an empty list, because the library has no videos and no rich text assets."""
     return list_assets(library, request, AssetFilter.NONE)
 
 
@@ -101,7 +101,7 @@ def delete(library: Library, request: ManagementRequest) -> Json:
 
 
 def list_versions(library: Library, request: ManagementRequest) -> Json:
-    """List all versions, or the named ones, newest first."""
+    """List the versions of an asset, or only those with a name, newest first."""
     found = [
         version_json(v) for v in library.versions(request.branch, request.uid) if v.name or not request.flag("named")
     ]
@@ -109,20 +109,20 @@ def list_versions(library: Library, request: ManagementRequest) -> Json:
 
 
 def name_version(library: Library, request: ManagementRequest) -> Json:
-    """Name a version."""
+    """Give a version of an asset a name."""
     name = read_version_name(request.body)
     library.name_version(request.branch, request.uid, read_int(request.path_values["version"], "version"), name)
     return {"notice": "Asset version name assigned successfully", "asset": {"_version_name": name}}
 
 
 def unname_version(library: Library, request: ManagementRequest) -> Json:
-    """Remove a version's name."""
+    """Remove the name of a version of an asset."""
     library.name_version(request.branch, request.uid, read_int(request.path_values["version"], "version"), None)
     return {"notice": "Asset version name deleted successfully"}
 
 
 def list_references(library: Library, request: ManagementRequest) -> Json:
-    """List the entries that use the asset: always empty, since the library has assets only."""
+    """List the entries that use an asset. The list is always empty, because the library has no entries."""
     library.asset(request.branch, request.uid)
     return {"references": [], "count": 0}
 
@@ -131,13 +131,13 @@ def list_references(library: Library, request: ManagementRequest) -> Json:
 
 
 def publish(library: Library, request: ManagementRequest) -> Json:
-    """Publish an asset now or at a scheduled time."""
+    """Publish an asset in environments, now or at a scheduled time."""
     library.publish(request.branch, request.uid, read_publishing(library, request), request.author)
     return {"notice": "Asset sent for publishing."}
 
 
 def unpublish(library: Library, request: ManagementRequest) -> Json:
-    """Unpublish an asset from environments."""
+    """Unpublish an asset from environments, now or at a scheduled time."""
     library.unpublish(request.branch, request.uid, read_publishing(library, request), request.author)
     return {"notice": "Asset sent for unpublishing."}
 
@@ -148,7 +148,7 @@ def list_environments(library: Library, request: ManagementRequest) -> Json:
 
 
 def environment(library: Library, request: ManagementRequest) -> Json:
-    """Return an environment by its name or uid."""
+    """Return the environment with a name or uid."""
     for found in library.environments(request.branch.stack):
         if request.path_values["name"] in (found.name, found.uid):
             return {"environment": environment_json(found)}

@@ -1,4 +1,4 @@
-"""Reads request bodies of the management API. All functions raise InvalidField with the name of the field."""
+"""Reads the bodies of management requests. All functions raise InvalidField, which names the invalid field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_TAGS: Final = 100
 
 
 def read_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The JSON object with this name in the body."""
+    """The JSON object in the member `name` of the body."""
     found = body.get(name)
     if not isinstance(found, Mapping):
         raise InvalidField(f"expected an object named {name}", fix=f'send {{"{name}": {{…}}}}', parameter=name)
@@ -26,7 +26,7 @@ def read_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def read_changes(body: Mapping[str, Any]) -> AssetChanges:
-    """The changes in the body to the editable fields of an asset. Other fields, which SDKs send back, are ignored."""
+    """The new values of an asset's editable fields. Other fields are ignored, because SDKs send them back unchanged."""
     asset = body.get("asset")
     if not isinstance(asset, Mapping):
         return AssetChanges()
@@ -44,7 +44,7 @@ def read_changes(body: Mapping[str, Any]) -> AssetChanges:
 
 
 def _tags(value: object) -> tuple[str, ...]:
-    """The tags, from a list or from comma-separated text, which forms send."""
+    """The tags in a list, or in the comma-separated text that forms send."""
     words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
     if not isinstance(words, list) or len(words) > _MAX_TAGS:
         raise InvalidField(f"expected a list of at most {_MAX_TAGS} tags", parameter="tags")
@@ -52,13 +52,16 @@ def _tags(value: object) -> tuple[str, ...]:
 
 
 def read_version_name(body: Mapping[str, Any]) -> str:
-    """The version name. The vendor's page puts it in `asset`, its Python SDK's example in `upload`."""
+    """The name for a version, from `_version_name` in `asset`, in `upload` or in the body itself.
+
+    The vendor's page puts it in `asset`, the example of its Python SDK in `upload`.
+    """
     inner = next((body[name] for name in ("asset", "upload") if isinstance(body.get(name), Mapping)), body)
     return read_text(inner.get("_version_name"), "_version_name", MAX_NAME_CHARS)
 
 
 def read_slug(request: ManagementRequest) -> str | None:
-    """The new last segment of the asset's permanent URL; None if the body does not change it."""
+    """The last path segment of the permanent URL in the body; None if the body has no permanent URL."""
     asset = request.body.get("asset")
     url = asset.get("permanent_url") if isinstance(asset, Mapping) else None
     if not url:
@@ -106,7 +109,10 @@ def _names(asset: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def read_text(value: object, name: str, most: int, *, least: int = 1) -> str:
-    """A text of limited length that the database can store."""
+    """`value` itself, if it is a text of `least` to `most` characters that the database can store.
+
+    `name` is the field for the error message.
+    """
     if not isinstance(value, str) or not least <= len(value.strip()) or len(value) > most:
         raise InvalidField(f"{name}: expected a text of {least} to {most} characters", parameter=name)
     if not is_valid_text(value):
@@ -125,7 +131,7 @@ def read_int(value: object, name: str, *, least: int = 1, most: int = 2**31 - 1)
 
 
 def _unix_ms(value: object) -> int:
-    """The Unix time in milliseconds of an ISO 8601 time, which is in UTC if it has no zone."""
+    """The Unix time, in milliseconds, of an ISO 8601 text. A text without a time zone is in UTC."""
     try:
         found = datetime.fromisoformat(value if isinstance(value, str) else "")
         return int(found.replace(tzinfo=found.tzinfo or UTC).timestamp() * 1000)

@@ -39,7 +39,7 @@ def _read_sort(name: str) -> SortField:
 
 
 def _read_filter(text: str) -> tuple[tuple[str, str | bool], ...]:
-    """The fields, with their values, that an asset must have to be listed."""
+    """The filter of the parameter `query`: names and values of the fields that listed assets must have."""
     if not text:
         return ()
     try:

@@ -20,14 +20,14 @@ class InvalidField(BadRequest):
 
 
 class UnknownStack(Forbidden):
-    """A request to the management API has no `api_key`, or one that belongs to no stack."""
+    """The `api_key` of a request to the management API is missing, or does not belong to any stack."""
 
     status, code = 412, "unknown_stack"
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """An uploaded file, and the format and size that a renderer read from it."""
+    """An uploaded file, and its name, format and size."""
 
     info: UploadInfo
     source: OpenSource
@@ -35,7 +35,7 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class ManagementRequest:
-    """An authorized request to the management API. URLs of assets in its response begin with `base_url`."""
+    """An authorized request to the management API. The response's URLs of assets begin with `base_url`."""
 
     branch: BranchRef
     author: str
@@ -50,7 +50,7 @@ class ManagementRequest:
     """The delivery token, if the request has one instead of a management token. It reads published assets only."""
 
     def flag(self, name: str) -> bool:
-        """True if the query parameter with this name is `true`, in upper or lower case."""
+        """True if the query parameter `name` has the value `true`, in upper or lower case."""
         return self.query.get(name, "").lower() == "true"
 
     @property

@@ -1,4 +1,4 @@
-"""The routes of the management API as one table, which the endpoint and the OpenAPI description read."""
+"""The table of all routes of the management API. The endpoint and the OpenAPI description use it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from cropmark.ports import Library
 
 
 class RouteAccess(Enum):
-    """The callers that a route allows."""
+    """The tokens that a route accepts: management tokens, or also delivery tokens."""
 
     READ = "read"
-    """Callers with a management token, and callers with a delivery token, who see published assets only."""
+    """Management tokens, and delivery tokens, which see published assets only."""
     INSPECT = "look"
-    """Callers with a management token. The route changes nothing."""
+    """Management tokens only. The route changes nothing in the library."""
     WRITE = "write"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path below /v3/, and their handler. Variable segments of the path are names in braces."""
+    """A method and a path below /v3/, with their handler. A variable segment is a name in braces: `assets/{uid}`."""
 
     method: str
     path: str
@@ -68,13 +68,13 @@ ROUTES: Final = (
 
 
 class UnknownRoute(Problem):
-    """The management API has no route with this path."""
+    """The path of a request is not a path of the management API."""
 
     status, code = 404, "unknown_route"
 
 
 class WrongMethod(MethodNotAllowed):
-    """A path that has routes for other methods only."""
+    """The path of a request has routes, but not for the request's method."""
 
     def __init__(self, method: str, allowed: list[str]) -> None:
         super().__init__(f"{method[:20]} is not supported here", fix=f"send one of {', '.join(allowed)}")
@@ -82,7 +82,10 @@ class WrongMethod(MethodNotAllowed):
 
 
 def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-    """The route of a path below /v3/, and the values of its variable segments. Raises WrongMethod, UnknownRoute."""
+    """The route for a method and a path below /v3/, and the values of the path's variable segments by name.
+
+    Raises WrongMethod, UnknownRoute.
+    """
     wanted = "GET" if method == "HEAD" else method
     segments = path.rstrip("/").split("/")
     allowed = []
@@ -99,7 +102,7 @@ def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
 
 
 def _path_values(template: list[str], segments: list[str]) -> dict[str, str] | None:
-    """The path's values for the names in braces of the template; None if the path does not match the template."""
+    """The values of a path's variable segments, by their names in the template; None if the path does not match."""
     if len(template) != len(segments):
         return None
     values = {}

@@ -1,4 +1,4 @@
-"""Assets, folders and environments as the vendor's JSON."""
+"""Writes assets, folders and environments as the vendor's JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from cropmark.model.assets import MAIN_BRANCH, Asset, EntryDetails, Environment,
 
 
 def asset_json(asset: Asset, request: ManagementRequest, *, listed: bool = False) -> Json:
-    """The asset as the vendor's JSON object. Flags in the query add members; `listed` adds publish_details."""
+    """The asset as the vendor's JSON object.
+
+    Flags in the request's query, such as `include_dimension`, add members. `listed` adds `publish_details`.
+    """
     file = asset.version.file
     json = _entry_json(asset.entry) | {
         "content_type": file.media_type,

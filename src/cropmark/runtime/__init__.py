@@ -1,1 +1,1 @@
-"""Process-wide services: logging, metrics, single flight, file I/O, CPU and memory limits."""
+"""Services that all parts of a process use: logging, metrics, single flight, file I/O, CPU and memory limits."""

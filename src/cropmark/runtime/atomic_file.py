@@ -1,7 +1,6 @@
-"""Files that appear complete or not at all: written under a temporary name, then renamed.
+"""Writes files that appear complete or not at all: under a temporary name first, then renamed.
 
-A rename is atomic within one file system: the temporary file is in the same folder as the final one, or in a folder
-next to it.
+A rename is atomic only within one file system, so the temporary file is in the folder of the final file or next to it.
 """
 
 from __future__ import annotations
@@ -16,29 +15,32 @@ from pathlib import Path
 def write_atomically(
     path: Path, pieces: Iterable[bytes], *, folder: Path | None = None, prefix: str = "", durable: bool = False
 ) -> int:
-    """Write `pieces` to a file at `path`, replacing an older one; returns its size in bytes.
+    """Write `pieces` to the file `path`, and return its size in bytes. Replaces an existing file.
 
-    `folder` holds the temporary file; None: the folder of `path`. `durable` makes the file survive a power failure.
-    The file has mode 0600. Raises OSError; then no temporary file remains.
+    The temporary file is in `folder`; None: in the folder of `path`. Its name begins with `prefix`. `durable`: the file
+    survives a power failure. The file has mode 0600. Raises OSError, and then leaves no temporary file.
     """
     descriptor, part = new_part_file(folder or path.parent, prefix)
     return _write_and_rename(descriptor, part, path, pieces, durable=durable)
 
 
 def write_with_umask(path: Path, body: bytes) -> None:
-    """Write a file that a person asked for: like write_atomically(), with the permissions that the umask gives."""
+    """Like write_atomically(), but with the permissions of the umask. For files that a user requested."""
     descriptor, part = new_part_file(path.parent, ".cropmark-", mode=0o666)
     _write_and_rename(descriptor, part, path, (body,), durable=False)
 
 
 def new_part_file(folder: Path, prefix: str = "", *, mode: int = 0o600) -> tuple[int, Path]:
-    """Create an empty temporary file; returns a descriptor for reading and writing, and its path. Raises OSError."""
+    """Create an empty temporary file, and return its descriptor and its path. Raises OSError.
+
+    The descriptor is open for reading and writing.
+    """
     part = folder / f"{prefix}{secrets.token_hex(8)}"
     return os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), part
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to disk, so that new files survive a power failure."""
+    """Write the list of a folder's files to disk, so that new files survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

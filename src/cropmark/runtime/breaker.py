@@ -1,4 +1,4 @@
-"""A circuit breaker: pauses the use of a service that does not respond, and logs when the pause starts and ends."""
+"""A circuit breaker: stops calls to a service that does not respond, and logs when it stops and resumes them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ LONGEST_PAUSE_S: Final = 30.0
 
 
 class CircuitBreaker:
-    """Decides whether a service may be called.
+    """Decides if a service may be called.
 
-    While the breaker is closed, every call is allowed. While it is open, only one call is allowed after each pause, to
-    try the service. If this call fails, the next pause is longer; failures of calls from before do not count.
+    While the breaker is closed, every call is allowed. Consecutive failures open it. While it is open, one call is
+    allowed after each pause, as a trial. If the trial succeeds, the breaker closes; if it fails, the next pause is
+    longer. Failures of calls that began before the trial do not count.
     """
 
     def __init__(
         self, name: str, clock: Callable[[], float] = time.monotonic, *, longest_pause_s: float = LONGEST_PAUSE_S
     ) -> None:
-        """`name` is the name of the service in the log."""
+        """`name` is the name of the service for the log."""
         self._name = name
         self._clock = clock
         self._longest_pause_s = longest_pause_s
@@ -37,11 +38,11 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """True from the failures that opened the breaker until a call has succeeded."""
+        """True while calls are stopped: from the failures that opened the breaker until a call succeeds."""
         return self._pause_s > 0
 
     def allows(self) -> bool:
-        """True if a call may use the service now. The caller then reports success or failure."""
+        """True if the service may be called now. The caller must then call succeeded() or failed()."""
         if not self.is_open:
             return True
         now_s = self._clock()

@@ -1,4 +1,4 @@
-"""CPU and memory limits of this process, from its cgroups (versions 1 and 2), and the kills at these limits.
+"""Reads the CPU and memory limits of this process from its cgroups (versions 1 and 2), and counts out-of-memory kills.
 
 Sources: https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/scheduler/sched-bwc.html
 """
@@ -20,13 +20,16 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def cores(groups: Path = _GROUPS, own: Path = _OWN) -> int:
-    """Number of CPU cores this process may use: its CPU affinity, or its CPU quota rounded up if that is less."""
+    """The number of CPU cores that this process may use.
+
+    This is the number of cores in its CPU affinity, or its CPU quota rounded up if that is less.
+    """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([available, *(max(1, math.ceil(quota)) for quota in _quotas(groups, own))])
 
 
 def memory_limits(groups: Path = _GROUPS, own: Path = _OWN) -> Iterator[int]:
-    """The memory limit in bytes of each cgroup of this process that has one, the innermost cgroup first."""
+    """The memory limits of this process's cgroups in bytes, innermost first. Cgroups without a limit are left out."""
     for folder in _folders("memory", groups, own):
         for name in ("memory.max", "memory.limit_in_bytes"):
             yield from map(int, _read_numbers(folder / name)[:1])
@@ -49,9 +52,9 @@ def _physical_bytes() -> Iterator[int]:
 
 
 def oom_kills(groups: Path = _GROUPS, own: Path = _OWN) -> tuple[int, ...]:
-    """Numbers of processes that the kernel has killed because memory ran out.
+    """Counts of processes that the kernel has killed because memory ran out.
 
-    There is one number for each cgroup of this process, and one for the machine. A kill may be counted in several.
+    There is one count for each cgroup of this process, and one for the machine. A kill may be in several counts.
     """
     files = [
         folder / name for folder in _folders("memory", groups, own) for name in ("memory.events", "memory.oom_control")
@@ -60,7 +63,7 @@ def oom_kills(groups: Path = _GROUPS, own: Path = _OWN) -> tuple[int, ...]:
 
 
 def _counter(file: Path, name: str) -> int:
-    """The number after a name in a file of names and numbers; 0 if the name is missing."""
+    """The number in the line `NAME NUMBER` of a file; 0 if the file has no such line."""
     try:
         rows = (line.split() for line in file.read_text().splitlines())
         return next((int(row[1]) for row in rows if len(row) == 2 and row[0] == name), 0)
@@ -69,7 +72,7 @@ def _counter(file: Path, name: str) -> int:
 
 
 def own_memory(pid: int | str = "self") -> int:
-    """The bytes of memory that only the process `pid` uses, without mapped files; 0 if unknown."""
+    """The bytes of memory that the process `pid` uses, without shared memory and mapped files; 0 if unknown."""
     try:
         with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:  # noqa: PTH123 - a Path takes twice as long
             resident, shared = file.read(_MAX_STATM).split()[1:3]
@@ -79,7 +82,7 @@ def own_memory(pid: int | str = "self") -> int:
 
 
 def _quotas(groups: Path, own: Path) -> Iterator[float]:
-    """The CPU quota in cores of each cgroup of this process that has one."""
+    """The CPU quotas of this process's cgroups, in cores. Cgroups without a quota are left out."""
     for folder in _folders("cpu", groups, own):
         parts = _read_numbers(folder / "cpu.max")
         parts = parts or _read_numbers(folder / "cpu.cfs_quota_us") + _read_numbers(folder / "cpu.cfs_period_us")
@@ -88,9 +91,9 @@ def _quotas(groups: Path, own: Path) -> Iterator[float]:
 
 
 def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:
-    """The folders of the process's cgroup and of its parents, for both versions of cgroups.
+    """The folders of the process's cgroup and of its parent cgroups, innermost first, for both versions of cgroups.
 
-    In a container, only the last folder may exist.
+    In a container, possibly only the last folder exists.
     """
     try:
         lines = own.read_text().splitlines()
@@ -105,7 +108,7 @@ def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:
 
 
 def _read_numbers(file: Path) -> list[int]:
-    """The numbers in a file; empty if it contains anything else, such as `max`."""
+    """The numbers in a file; empty if the file contains any other word, such as `max`."""
     try:
         return [int(word) for word in file.read_text().split()]
     except (OSError, ValueError):

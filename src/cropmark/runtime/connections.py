@@ -1,8 +1,9 @@
-"""Finds, counts and cuts the connections that the HTTP server has accepted; the server gives no access to its sockets.
+"""Finds, counts and ends the connections that the HTTP server has accepted.
 
-A connection is found among the descriptors of this process by its port and its peer. Cutting a connection shuts it
-down, and the kernel discards the unsent bytes; the HTTP server then gets an error and closes the connection. The kernel
-also says how much of any response a client has taken.
+The HTTP server gives no access to its sockets. So a connection is found among the descriptors of this process, by its
+port and its peer (the address and port of the other end). To end a connection, its socket is shut down: the kernel
+discards the unsent bytes, and the HTTP server gets an error and closes the connection. The kernel also reports how many
+bytes a client has received.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ _NO_PEER: Final = ("", 0)
 
 @dataclass(frozen=True, slots=True)
 class _Sending:
-    """A connection with untaken bytes: when they were first seen, and how much the client had taken by then."""
+    """A connection with bytes that the client has not received yet.
+
+    `since_s` is the time when this was first seen, `taken` the number of bytes that the client had received by then.
+    """
 
     since_s: float
     taken: int
@@ -63,12 +67,12 @@ class Connections:
     def __init__(
         self, at: int | str, per_client: int, client_of: Callable[[str], str | None], stall_s: float | None = None
     ) -> None:
-        """`client_of` returns the client that a peer's address belongs to; None if that peer has no limit.
+        """`at` is the local port, or the path of the Unix domain socket.
 
-        `per_client` is the number of connections that one client may have; 0: no limit. A client that takes responses
-        at less than MIN_BYTES_PER_S is disconnected after `stall_s`; None: never.
-
-        `at` is the port, or the path of the socket. The connections of a socket have no limits: all are the proxy's.
+        `per_client` is the number of connections that one client may have; 0: no limit. `client_of` returns the client
+        for the address of a peer; None if the peer has no limit. A client that receives less than MIN_BYTES_PER_S is
+        disconnected after `stall_s` seconds; None: never. A Unix domain socket has no limits, because all of its
+        connections come from the proxy.
         """
         self._at = at
         self._to_cut: set[Peer] = set()
@@ -76,18 +80,21 @@ class Connections:
         self.configure(per_client, client_of, stall_s)
 
     def configure(self, per_client: int, client_of: Callable[[str], str | None], stall_s: float | None = None) -> None:
-        """Replace the limits."""
+        """Replace the limits. The parameters are those of __init__()."""
         self._stall_s = None if isinstance(self._at, str) else stall_s
         self._per_client = per_client
         self._client_of = client_of
 
     def cut(self, peer: tuple[str, int]) -> None:
-        """End the connection with this peer, within a second. Connections of a Unix domain socket have no peers."""
+        """End the connection with `peer` at the next sweep, within a second.
+
+        Has no effect on a Unix domain socket, where connections have no peer address.
+        """
         if peer != _NO_PEER:
             self._to_cut.add(peer)
 
     async def sweep_forever(self) -> None:
-        """Call sweep() in a thread every second, also after it has failed."""
+        """Call sweep() in a thread every second, even if a call fails."""
         while True:
             await asyncio.sleep(SWEEP_S)
             try:
@@ -96,9 +103,10 @@ class Connections:
                 log.warning("the connections could not be checked", exc_info=True)
 
     def sweep(self, *, all_of_them: bool = False) -> int:
-        """End the connections given to cut(), the slow ones, and the newest of each client that has too many.
+        """End the connections that break a limit or were passed to cut(); returns the number of ended connections.
 
-        With `all_of_them`, all connections are ended. Returns the number of ended connections. Raises OSError.
+        Ends the connections of clients that receive too slowly. If a client has too many connections, those with the
+        highest descriptors are ended, usually the newest. `all_of_them`: ends all connections. Raises OSError.
         """
         descriptors = _descriptors()
         to_cut, self._to_cut = self._to_cut, set()
@@ -120,7 +128,7 @@ class Connections:
         return cut
 
     def _is_beyond_limit(self, peer: Peer, clients: Counter[str]) -> bool:
-        """True if `clients` has as many connections of this client as it may have; counts one more."""
+        """Count a connection of the peer's client in `clients`; returns True if the client has too many."""
         client = self._client_of(peer[0]) if self._per_client else None
         if client is None:
             return False
@@ -128,7 +136,7 @@ class Connections:
         return clients[client] > self._per_client
 
     def _is_slow(self, connection: socket.socket, peer: Peer, sending: dict[Peer, _Sending]) -> bool:
-        """True if the client takes responses too slowly. Notes the bytes taken in `sending`, for the next call."""
+        """True if the client receives its response too slowly. Records its progress in `sending` for the next sweep."""
         if self._stall_s is None or sys.platform != "linux" or not _untaken_bytes(connection):
             return False
         now_s, taken = time.monotonic(), _taken_bytes(connection)
@@ -140,9 +148,10 @@ class Connections:
 
 
 def limit_unsent(port: int, stall_s: float) -> None:
-    """Let the kernel hold little of a response, and end connections with a peer that takes nothing for `stall_s`.
+    """Limit the unsent bytes in the kernel, and end connections with clients that receive nothing for `stall_s`.
 
-    Connections inherit both socket options from the listening socket. Does nothing where the system lacks the options.
+    Both limits are options of the listening socket on `port`, which its connections inherit. Options that the system
+    does not have are left out.
     """
     for listener in _sockets(_descriptors(), port, listening=True):
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -152,9 +161,10 @@ def limit_unsent(port: int, stall_s: float) -> None:
 
 
 def may_accept(listener: socket.socket) -> bool:
-    """False if no epoll of this process waits for connections of this socket, which other processes may share.
+    """True if this process waits for connections of the socket `listener`, which other processes may share.
 
-    True where the system does not report it. Source: proc_pid_fdinfo(5)
+    Reads the files that the process's epolls watch. Also True if the system does not report them.
+    Source: proc_pid_fdinfo(5)
     """
     watched: set[str] = set()
     for number in _descriptors():
@@ -165,13 +175,13 @@ def may_accept(listener: socket.socket) -> bool:
 
 
 def _untaken_bytes(connection: socket.socket) -> int:
-    """Bytes that the kernel holds because the client has not received them. Source: tcp(7), SIOCOUTQ."""
+    """The number of bytes that were sent to the kernel, but not yet received by the client. Source: tcp(7), SIOCOUTQ"""
     count: int = struct.unpack("i", ioctl(connection, TIOCOUTQ, bytes(4)))[0]
     return count
 
 
 def _taken_bytes(connection: socket.socket) -> int:
-    """Bytes of all responses that the client has received."""
+    """The number of bytes that the client has received on this connection."""
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + 8)
     count: int = struct.unpack_from("Q", info, _BYTES_ACKED)[0]
     return count
@@ -182,11 +192,9 @@ def _descriptors() -> list[int]:
 
 
 def _sockets(descriptors: list[int], at: int | str, *, listening: bool = False) -> Iterator[socket.socket]:
-    """Duplicates of the TCP sockets with this local port, or of the Unix domain sockets with this path.
+    """The connected sockets with the local port or path `at`; with `listening`, the listening ones instead.
 
-    They are either the listening or the connected ones.
-
-    Each duplicate is closed when the next one is requested.
+    Yields a duplicate of each socket, and closes it when the next socket is requested.
     """
     for descriptor in descriptors:
         with suppress(OSError):  # closed since it was listed, or not connected any more
@@ -198,7 +206,7 @@ def _sockets(descriptors: list[int], at: int | str, *, listening: bool = False) 
 
 
 def _duplicate(descriptor: int) -> socket.socket:
-    """A socket object for the connection, with a descriptor of its own. Raises OSError."""
+    """A socket object with a duplicate of the descriptor. Raises OSError."""
     duplicate = os.dup(descriptor)
     try:
         return socket.socket(fileno=duplicate)

@@ -1,8 +1,8 @@
-"""File system calls through ctypes that do not release the GIL.
+"""File system calls that do not release the GIL, through ctypes.
 
-os.stat() and similar functions release the GIL. Then the HTTP server's thread takes it, and to get it back costs ten
-times the call itself, on every hit (docs/decisions/0131). Use the calls of this module only where no disk access is
-expected: while one of them waits for a disk, no other thread runs.
+os.stat() and similar functions release the GIL. The HTTP server's thread then takes it, and waiting for it takes ten
+times as long as the call itself, on every hit (docs/decisions/0131). Use this module only where no disk access is
+expected: while a call waits for a disk, no other thread runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOT_CACHED: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, er
 
 
 class FileState(NamedTuple):
-    """The attributes by which a changed file is recognized."""
+    """The attributes of a file that show if the file has changed."""
 
     mode: int
     inode: int
@@ -40,10 +40,10 @@ class FileState(NamedTuple):
 
 
 class FileCalls:
-    """The file system calls and the buffers that they fill, for use in one thread. Paths must not contain NUL."""
+    """File system calls, with the buffers that they fill. For use in one thread. Paths must not contain NUL."""
 
     def __init__(self, libc: Any = None) -> None:
-        """`libc` None: the C library of this process. Functions that it lacks are replaced or not used."""
+        """`libc` is the C library; None: that of this process. It may lack functions: stat() then uses os.stat()."""
         libc = libc or ctypes.PyDLL(None, use_errno=True)
         self._statx = _function(libc, "statx", "iPiup")
         self._open = _function(libc, "open", "Pii")
@@ -55,16 +55,16 @@ class FileCalls:
         self._vector_address = _address(self._vector)
 
     def stat(self, path: bytes) -> FileState:
-        """The state of a file; links are followed. Raises OSError."""
+        """The state of a file. Follows symbolic links. Raises OSError."""
         if self._statx is None:
             return FileState.of(os.stat(path))  # noqa: PTH116 - a Path costs three times the call
         return self._statx_of(_AT_FDCWD, path, 0)
 
     def read(self, path: bytes, max_bytes: int) -> tuple[FileState, bytearray]:
-        """A complete file from the page cache, and its state. A path that is itself a link raises OSError.
+        """The state and all bytes of a file, read from the page cache only.
 
-        Raises BlockingIOError if the file is larger than `max_bytes` or not in the page cache, or if the system cannot
-        read from the page cache only; OSError for other errors.
+        Raises BlockingIOError if the file is larger than `max_bytes`, if it is not in the page cache, or if the system
+        cannot read from the page cache only. Raises OSError for other errors, and if the path is a symbolic link.
         """
         if self._statx is None or self._preadv2 is None or _NOWAIT is None:
             raise BlockingIOError
@@ -80,7 +80,7 @@ class FileCalls:
             self._close(descriptor)
 
     def read_unchanged(self, path: bytes, known: FileState, start: int) -> bytes | None:
-        """The bytes of a file from `start` on; None if its state differs from `known`. Raises like read()."""
+        """The bytes of a file from `start` on; None if the file's state is not `known`. Raises like read()."""
         if self._statx is None or self._preadv2 is None or _NOWAIT is None:
             raise BlockingIOError
         descriptor = self._open(path, _OPEN, 0)
@@ -131,7 +131,7 @@ _bytes_address.argtypes, _bytes_address.restype = [ctypes.py_object], ctypes.c_v
 
 
 def _function(libc: Any, name: str, arguments: str) -> Any:
-    """A function of libc; None if it is missing."""
+    """A function of the C library; None if it is missing. `arguments` has a letter of _KINDS for each argument."""
     found = getattr(libc, name, None)
     if found is not None:
         found.argtypes = [_KINDS[kind] for kind in arguments]
@@ -140,7 +140,7 @@ def _function(libc: Any, name: str, arguments: str) -> Any:
 
 
 def _address(buffer: bytearray) -> tuple[int, ctypes.c_char]:
-    """The address of a buffer, and an object that prevents its resizing."""
+    """The address of a buffer, and an object that prevents resizing of the buffer while it exists."""
     first = ctypes.c_char.from_buffer(buffer)
     return ctypes.addressof(first), first
 

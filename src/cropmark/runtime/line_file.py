@@ -1,4 +1,4 @@
-"""Files to which a command appends lines, so that a second run continues the first, even if that one was killed."""
+"""Files to which a command appends lines. A second run of the command can continue the file of a killed run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK_BYTES: Final = 64 * 1024
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The complete lines of a file, without their line breaks; none if it does not exist. Raises OSError.
+    """The complete lines of a file, without line breaks; empty if the file does not exist. Raises OSError.
 
     Bytes that are not UTF-8 become U+FFFD.
     """
@@ -25,9 +25,9 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def open_lines(path: Path) -> IO[str]:
-    """Opens a file, so that lines can be appended; a missing file is created. Raises OSError.
+    """Open a file for appending lines, or create it. Raises OSError.
 
-    An incomplete last line, which a killed process left, is removed.
+    Removes an incomplete last line, which a killed process left.
     """
     file = path.open("a+b")
     end = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Set-up of the log: one event per line, as text on a terminal and as JSON otherwise; secrets are masked."""
+"""Configures the log: one event per line, as text on a terminal, else as JSON. Secrets in URLs are masked."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MASKED_FIELDS = ("path", "query", "source", "sources")
 
 
 def configure_logging(form: Literal["auto", "text", "json"], *, level: int = logging.INFO) -> None:
-    """Send all log events of this process to standard error. `auto` writes text on a terminal and JSON otherwise.
+    """Write all log events of this process to standard error. `auto` writes text on a terminal, else JSON.
 
-    Python's warnings and uncaught exceptions are log events too.
+    Python's warnings and uncaught exceptions are logged too.
     """
     is_terminal = sys.stderr.isatty()
     as_text = form == "text" or (form == "auto" and is_terminal)
@@ -55,18 +55,19 @@ def configure_logging(form: Literal["auto", "text", "json"], *, level: int = log
 
 
 def log_to_standard_error() -> None:
-    """Send log events to standard error, unless this process has configured structlog; its default is standard output.
+    """Write log events to standard error, unless this process has configured structlog itself.
 
-    Commands write their results to standard output, and so may the programs that import cropmark.
+    By default, structlog writes to standard output. That is for the results of commands, and of programs that import
+    cropmark.
     """
     if not structlog.is_configured():
         structlog.configure(logger_factory=_LineWriter)
 
 
 class _LineWriter:
-    """Writes finished lines to standard error, in a tenth of the time that Python's logging takes.
+    """Writes formatted lines to standard error, in a tenth of the time that Python's logging takes.
 
-    A line that cannot be written is lost, as with Python's logging: a full disk must not fail a request.
+    A line that cannot be written is lost, as in Python's logging, because a full disk must not fail a request.
     """
 
     def __init__(self, *_: object) -> None:
@@ -101,5 +102,5 @@ def _mask_secrets(logger: Any, name: str, event: MutableMapping[str, Any]) -> Mu
 
 
 def _mask(found: re.Match[str]) -> str:
-    """The parameter, with `***` for its value if the name is that of a secret. The name may be percent-encoded."""
+    """The parameter, with `***` for its value if it is a secret, such as `token`. Its name may be percent-encoded."""
     return f"{found['begin']}***" if unquote(found["name"]).strip().lower() in _SECRET_PARAMETERS else found[0]

@@ -1,7 +1,7 @@
-"""The metrics of several front processes as those of one server, in Prometheus' text format.
+"""Combines the metrics of several front processes into those of one server, in Prometheus' text format.
 
-Counters and histograms are added, including those of fronts that have ended, so that no sum decreases. The table of
-metrics (metric_table.py) says how each gauge is combined.
+Counters and histograms are added. Those of fronts that have ended are included, so that no sum decreases. For each
+gauge, the table of metrics (metric_table.py) defines the combination: sum, largest or smallest value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ _SHARED_TIERS: Final = ("disk",)
 
 
 def sum_of(running: Sequence[str], ended: Iterable[str] = ()) -> bytes:
-    """The sum of the expositions of running fronts, and of the counters of fronts that have ended."""
+    """The combined metrics of fronts, in Prometheus' text format.
+
+    `running` has the text of each running front. `ended` has that of fronts that have ended; only their counters and
+    histograms are added.
+    """
     families: dict[str, MetricFamily] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     for is_running, text in [*((True, text) for text in running), *((False, text) for text in ended)]:

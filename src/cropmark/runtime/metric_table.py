@@ -1,4 +1,4 @@
-"""The table of all metrics. A metric that is not in it cannot be exposed; docs/metrics.md is made from it."""
+"""The table of all metrics. Only metrics in this table can be exposed. docs/metrics.md is generated from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class MetricType(Enum):
-    """The type of a metric in Prometheus."""
+    """Prometheus' type of a metric."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -16,7 +16,7 @@ class MetricType(Enum):
 
 
 class Combination(Enum):
-    """The way in which the values of a gauge of several front processes become one."""
+    """The function that combines the values of a gauge from several front processes: sum, largest or smallest."""
 
     SUM = "sum"
     MAX = "max"

@@ -1,7 +1,7 @@
-"""Prometheus metrics. metric_table.py describes every one.
+"""Counts and exposes Prometheus metrics. metric_table.py describes all of them.
 
-`Metrics` has its own registry, so that two servers in one process, and tests, count separately. It outlives a reload of
-the configuration: counters that are read from the parts of a replaced server stay at their last values.
+Each `Metrics` has its own registry, so that two servers in one process, and tests, count separately. A reload of the
+configuration does not reset it: counters of the parts of a replaced server stay at their last values.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ ReadSamples = Callable[[], Iterable[Sample]]
 
 @dataclass(slots=True, eq=False)
 class RequestSeries:
-    """The requests with the same labels: how many fell into each bucket of duration, and the sum of their durations.
+    """The histogram of the durations of requests with the same labels.
 
-    A Histogram of prometheus_client is not used: one observation of it takes longer than the rest of the counting for a
-    memory hit.
+    `counts` has the number of requests in each bucket of BUCKETS_S, and above the last. prometheus_client's Histogram
+    is not used, because its observation takes longer than all other counting for a memory hit.
     """
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
@@ -56,7 +56,7 @@ class RequestSeries:
 
 
 class Metrics:
-    """The metrics of one server, through all reloads of its configuration."""
+    """The metrics of one server. They continue when its configuration is reloaded."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -78,27 +78,27 @@ class Metrics:
         self._fetched_bytes = self._counter("cropmark_origin_bytes_total")
 
     def request_series(self, site: str, dialect: str, cache: str, status: int) -> RequestSeries:
-        """The series of the requests with these labels. `cache`: hit-memory, hit-disk, hit-shared, miss or none."""
+        """The histogram of requests with these labels. `cache` is hit-memory, hit-disk, hit-shared, miss or none."""
         series = self._requests.get((site, dialect, cache, status))
         if series is None:
             series = self._requests[site, dialect, cache, status] = RequestSeries()
         return series
 
     def count_request(self, site: str, dialect: str, status: int, cache: str, duration_s: float) -> None:
-        """Count a request after its response."""
+        """Count a request when its response is complete."""
         self.request_series(site, dialect, cache, status).observe(duration_s)
 
     def count_fetch(self, site: str, result: str, duration_s: float, length: int) -> None:
-        """Count a fetch of an original; `length` bytes of its body were stored."""
+        """Count a fetch of an original from an origin. `length` is the number of bytes of its body that were stored."""
         self._fetches.labels(site, result).inc()
         self._fetch_duration.labels(site).observe(duration_s)
         self._fetched_bytes.labels(site).inc(length)
 
     def read_from(self, owner: object, read: ReadSamples) -> Callable[[], None]:
-        """Expose values that `owner` counts: `read` is called at every scrape until the returned function is called.
+        """Expose the values that the object `owner` counts. Returns a function that ends this.
 
-        An owner that several servers share is read once in each scrape. When no server reads the owner any more, its
-        counters stay at their last values.
+        `read` returns the values, and is called at each scrape. If several servers share an owner, it is read once per
+        scrape. After the last server has ended its reading, the owner's counters stay at their last values.
         """
         return self._samples.read_from(owner, read)
 
@@ -139,7 +139,7 @@ class Metrics:
 
 
 class _Collector(Collector):
-    """Calls `collect` at each scrape to get the metrics."""
+    """A collector for prometheus_client, which gets the metrics from the function `collect` at each scrape."""
 
     def __init__(self, collect: Callable[[], Iterable[MetricFamily]]) -> None:
         self._collect = collect
@@ -150,7 +150,7 @@ class _Collector(Collector):
 
 @dataclass(slots=True, eq=False)
 class _Reader:
-    """An owner of samples; `uses` is the number of servers that share it."""
+    """An object that counts values, and the function that reads them. `uses` is the number of servers that share it."""
 
     owner: object
     read: ReadSamples
@@ -158,9 +158,9 @@ class _Reader:
 
 
 class _Samples:
-    """Values that other objects count. If several owners count the same metric, their counters are added.
+    """Collects the values that other objects, the owners, count.
 
-    For a gauge, the value of the newest owner is used.
+    If several owners have the same counter, its values are added. For a gauge, the value of the newest owner is used.
     """
 
     def __init__(self) -> None:
@@ -200,5 +200,5 @@ class _Samples:
 
 
 def build_info(version: str, libvips: str) -> Sample:
-    """The sample of cropmark_build_info."""
+    """The sample of the metric cropmark_build_info, with the versions of cropmark, libvips and Python as labels."""
     return "cropmark_build_info", (version, libvips, platform.python_version()), 1.0

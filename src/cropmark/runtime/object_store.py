@@ -1,7 +1,7 @@
-"""Opens an object store (a bucket or a folder) by its URL, through obstore, and classifies the errors of its calls.
+"""Opens an object store (a bucket or a folder) by its URL, and classifies the errors of calls to it. Uses obstore.
 
-Endpoint and credentials come from options, from the environment variables of the store's own tools (AWS_ENDPOINT_URL,
-AWS_ACCESS_KEY_ID, …), or from Amazon's shared credentials file (docs/configuration.md).
+Endpoint and credentials are read from options, from the environment variables that the store's own tools use
+(AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …), or from Amazon's shared credentials file (docs/configuration.md).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _TRUE_WORDS: Final = ("1", "true", "yes", "on")
 
 
 class StoreUnusable(Exception):
-    """A store that cannot be opened: the cause and the fix."""
+    """An object store cannot be opened. Has the cause and the fix."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(f"{what} | {fix}")
@@ -95,10 +95,10 @@ class StoreUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoreTimes:
-    """Timeouts and retries of a store's client, in seconds. obstore retries 429, 5xx and failed connections.
+    """The timeouts and retries of calls to a store. Calls are retried after 429, 5xx and failed connections.
 
-    `total_s` limits one attempt with its body. After `retry_s`, no further attempt begins. The pause between attempts
-    doubles each time, from 0.1 s up to `max_pause_s`.
+    `total_s` limits one attempt, including its body. After `retry_s`, no further attempt begins. The pause between two
+    attempts begins with 0.1 s and doubles up to `max_pause_s`.
     """
 
     connect_s: float
@@ -110,7 +110,7 @@ class StoreTimes:
 
 
 class Failure(Enum):
-    """The kinds of failure of a store's call."""
+    """The reasons for which a call to an object store fails."""
 
     MISSING = "missing"
     UNCHANGED = "unchanged"
@@ -133,10 +133,10 @@ _TIMED_OUT: Final = re.compile(r"TimedOut|timed out|kind: Timeout", re.IGNORECAS
 
 
 def failure_of(error: BaseException, key: str = "") -> Failure:
-    """The kind of an error that a store's call raised.
+    """The kind of failure of an error that a call to a store raised. `key` is the key of the object in the call.
 
-    Errors contain the object's `key`, which a client may have chosen. If the key matches a pattern of a failure, the
-    error's text is ignored, and its class decides.
+    The error's class and text decide. The text contains the key, which a client may have chosen. If the key itself
+    looks like an error, the text is ignored.
     """
     patterns = (_REFUSED_CODES, _THROTTLED, _TIMED_OUT)
     # Some patterns end with a space, which may be the character after the key.
@@ -153,7 +153,7 @@ def failure_of(error: BaseException, key: str = "") -> Failure:
 
 
 def failure_reason(error: BaseException) -> str:
-    """The reason for a failure in one line: the error code in the store's response, else the exception's first line."""
+    """The reason for a failed call, in one line: the store's error code, else the first line of the exception."""
     text = str(error)
     if code := re.search(r"<Code>(\w{1,80})</Code>", text):
         return code[1]
@@ -168,11 +168,11 @@ def open_store(
     options: Mapping[str, str] | None = None,
     role: bool = False,
 ) -> Any:  # obstore has a type for each kind of store
-    """The store at `s3://bucket/prefix`, `gs://…`, `az://…`, `memory:///` or `file:///folder`; does not connect.
+    """The object store at a URL: `s3://bucket/prefix`, `gs://…`, `az://…`, `memory:///` or `file:///folder`.
 
-    `setting` is the name of the setting that has the URL, for error messages. `options` are those of obstore, such as
-    `endpoint`, `region` and `access_key_id`; they override the environment. With `role`, a store without configured
-    credentials gets them from the instance metadata address. Raises StoreUnusable.
+    Does not connect. `setting` is the name of the setting with the URL, for error messages. `options` are options of
+    obstore, such as `endpoint`, `region` and `access_key_id`; they override the environment. `role`: without configured
+    credentials, they are requested from the instance metadata address. Raises StoreUnusable.
     """
     parts = urlsplit(url)
     config = {**_profile(parts.scheme, os.environ, options or {}), **(options or {})}
@@ -194,10 +194,7 @@ def open_store(
 
 
 def store_scope(url: str, options: Mapping[str, str]) -> str:
-    """A digest of the URL, the options and the environment variables that decide which store is used.
-
-    Credentials are not part of it.
-    """
+    """A digest that identifies a store: of its URL, its options and environment variables, without credentials."""
     given = sorted((name, text) for name, text in options.items() if not _CREDENTIAL_OPTION.fullmatch(name))
     places = [os.environ.get(name, "") for name in _PLACES]
     return hashlib.sha256(repr((url, given, places)).encode()).hexdigest()[:16]
@@ -216,9 +213,9 @@ def _check_credentials(scheme: str, setting: str, config: Mapping[str, str], *, 
 
 
 def _profile(scheme: str, environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
-    """The credentials and the region of a profile in Amazon's shared files.
+    """The options with credentials and region from a profile in Amazon's shared files.
 
-    Empty for a store that is not Amazon's, and if the options or the environment contain credentials.
+    Empty for a store without an s3 URL, and if the options or the environment contain credentials.
     """
     given = any(environ.get(name) for name in _AMAZON_CREDENTIALS) or any(map(_CREDENTIAL_OPTION.fullmatch, options))
     if scheme not in ("s3", "s3a") or given:
@@ -236,7 +233,7 @@ def _profile(scheme: str, environ: Mapping[str, str], options: Mapping[str, str]
 
 
 def _section(file: str, *names: str) -> dict[str, str]:
-    """The first section with one of these names in an INI file; empty if the section or the file is missing."""
+    """The first section of an INI file that has one of the `names`; empty if the section or the file is missing."""
     parser = ConfigParser(interpolation=None)
     try:
         parser.read(Path(file).expanduser(), encoding="utf-8")
@@ -246,7 +243,10 @@ def _section(file: str, *names: str) -> dict[str, str]:
 
 
 def _client(times: StoreTimes, allow_http: bool) -> Any:
-    """Options of obstore's HTTP client. With any of them, obstore ignores AWS_ALLOW_HTTP; so `allow_http` is set."""
+    """The options of obstore's HTTP client.
+
+    `allow_http` is always among them, because obstore ignores AWS_ALLOW_HTTP if it gets any option.
+    """
     return {
         "connect_timeout": _duration(times.connect_s),
         "read_timeout": _duration(times.read_s),

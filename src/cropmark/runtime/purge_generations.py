@@ -1,4 +1,4 @@
-"""Counts purges of sources, so that a purge changes the cache key of every source it covers."""
+"""Counts the purges of each source. The count is part of cache keys, so that a purge changes them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ LIMIT: Final = 1024
 
 
 class PurgeGenerations:
-    """The generation of each source: 0 until it is purged, then larger after each purge that covers it.
+    """The generation of each source: 0 until the source is purged, and larger after each purge that covers it.
 
-    At most `limit` prefixes are in memory. When there are more, all sources get a new generation, which costs cache
-    hits once but bounds the memory.
+    At most `limit` purged prefixes are stored. Above the limit they are dropped, and all sources get a new generation.
+    That costs cache hits once, but bounds the memory.
     """
 
     def __init__(self, limit: int = LIMIT, *, start: int = 0) -> None:
-        """`start` is added to all generations except 0. If generations outlive this process, it is the time of the
-        start."""
+        """`start` is added to all generations except 0.
+
+        If generations are stored longer than this process runs, `start` must be the time of its start, so that a new
+        process does not repeat them.
+        """
         self._limit = limit
         self._start = start
         self._common = 0
@@ -28,7 +31,7 @@ class PurgeGenerations:
         """Number of purges since the start."""
 
     def add(self, prefix: str) -> None:
-        """Count a purge of all identities that `prefix` covers."""
+        """Count a purge of all sources with an identity that `prefix` covers."""
         self.purges += 1
         self._by_prefix[prefix] = self._by_prefix.get(prefix, 0) + 1
         if len(self._by_prefix) > self._limit:
@@ -36,7 +39,7 @@ class PurgeGenerations:
             self._by_prefix.clear()
 
     def of(self, identity: str) -> int:
-        """The current generation of a source."""
+        """The current generation of the source with this identity."""
         if not self.purges:  # the usual case, on the path of every hit
             return 0
         count = self._common + sum(n for prefix, n in self._by_prefix.items() if purge_matches(prefix, identity))

@@ -1,4 +1,4 @@
-"""The latest purges. They show whether a result was begun before a purge of it and finished after the purge."""
+"""Records the latest purges, to find results that were begun before a purge that covers them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ P = TypeVar("P", float, int, Position)
 
 
 class LatestPurges(Generic[P]):
-    """The latest purge of each prefix. A lookup of a tag needs one step for each different length of a prefix."""
+    """The latest purge of each prefix of tags. A purge is a value that grows, such as a number or a time.
+
+    Finding a tag's purge takes one lookup for each different length of the prefixes.
+    """
 
     def __init__(self, start: P, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -38,12 +41,12 @@ class LatestPurges(Generic[P]):
             self._forget_older_half()
 
     def latest(self, tags: Iterable[str]) -> P | None:
-        """The latest purge that covers one of the tags; None if memory contains no such purge."""
+        """The latest recorded purge that covers one of the tags; None without one."""
         found = [at for tag in tags for n, purges in self._by_length.items() if (at := purges.get(tag[:n])) is not None]
         return max(found) if found else None
 
     def latest_or_forgotten(self, tags: Iterable[str]) -> P:
-        """The latest purge that covers one of the tags. Purges that are not in memory count as covering them."""
+        """The latest purge that may cover one of the tags. A forgotten purge may have covered any tag."""
         return max(self.latest(tags) or self.forgotten, self.forgotten)
 
     def _forget_older_half(self) -> None:
@@ -56,9 +59,10 @@ class LatestPurges(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The purges that were known when a render began.
+    """The purges that this server knew when a render began.
 
-    `count` is their number on this server, `position` the last one in the stream of all servers' purges.
+    `count` is their number. `position` is that of the latest purge in the stream of all servers' purges; None if the
+    servers do not share purges.
     """
 
     count: int
@@ -66,7 +70,7 @@ class Began:
 
 
 class PurgeHistory:
-    """The purges that this server knows: their number, and their positions in the stream of all servers' purges."""
+    """The purges that this server knows, by number, and those in the stream of all servers' purges, by position."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -77,13 +81,14 @@ class PurgeHistory:
         self._everywhere: LatestPurges[Position] = LatestPurges(START)
 
     def began(self) -> Began:
-        """The state for a render that begins now."""
+        """The purges known now, for a render that begins now."""
         return Began(self.count, self.position)
 
     def note(self, prefix: str, at: Position | None = None) -> None:
-        """Count a purge of all tags that begin with `prefix`.
+        """Record a purge of all tags that begin with `prefix`.
 
-        Results with one of these tags that were begun before the purge are no longer stored.
+        Results with one of these tags are no longer stored if their render began before this call. `at` is the position
+        of the purge in the stream of all servers' purges; None: it is not in the stream.
         """
         self.count += 1
         self._here.note(prefix, self.count)
@@ -92,29 +97,30 @@ class PurgeHistory:
             self.position = max(at, self.position or START)
 
     def note_earlier(self, prefix: str, at: Position) -> None:
-        """Note a purge that the servers applied before this server's start."""
+        """Record a purge from the stream that was carried out before this server's start."""
         self._everywhere.note(prefix, at)
 
     def forget_until(self, position: Position) -> None:
-        """Note that this server does not know the shared purges up to `position`."""
+        """Record that this server does not know the purges in the stream up to `position`."""
         self._everywhere.forgotten = max(position, self._everywhere.forgotten)
 
     def covering(self, tags: Iterable[str]) -> int:
-        """The number on this server of the last purge that covers one of the tags; 0 if none does."""
+        """The number of the latest purge on this server that may cover one of the tags; 0 without a purge."""
         return self._here.latest_or_forgotten(tags) if self.count else 0
 
     def is_purged(self, tags: Iterable[str], began: Began) -> bool:
-        """True if a purge after `began` covers one of the tags, or if purges after it have been forgotten."""
+        """True if a purge after `began` covers one of the tags. Also True if a purge after `began` was forgotten."""
         if began.count == self.count:
             return False
         latest = self._here.latest(tags)
         return began.count < self._here.forgotten or (latest is not None and began.count < latest)
 
     def is_purged_elsewhere(self, record: Record, stored_s: float) -> bool:
-        """True if the server that rendered a result of the shared cache did not know a purge of the result yet.
+        """True if a result in the shared cache may be older than a purge that covers it.
 
-        `stored_s` is the time at which the shared cache received the result. Results that were stored before the oldest
-        purge in memory are covered by the marks in the shared cache.
+        The server that rendered the result may not have known the purge when the render began. `stored_s` is the time
+        at which the shared cache received the result. Results that were stored before the oldest known purge are not
+        checked here: the marks in the shared cache cover them.
         """
         if self.is_older_than_a_purge(record):
             return True
@@ -122,17 +128,17 @@ class PurgeHistory:
         return seen < forgotten and stored_s > forgotten[0] / 1000 - _CLOCKS_DIFFER_S
 
     def is_older_than_a_purge(self, record: Record) -> bool:
-        """True if a shared purge in memory covers the result and was not known when the result's render began."""
+        """True if a known purge in the stream covers the result, and the result's render began without knowing it."""
         latest = self._everywhere.latest(record.tags)
         return latest is not None and (read_position(record.purges_seen) or START) < latest
 
 
 def read_position(text: str, separator: str = "-") -> Position | None:
-    """The position that Redis writes as `1700000000000-0`; None for any other text."""
+    """The position in a text such as `1700000000000-0`, as Redis writes it; None for any other text."""
     milliseconds, _, number = text.partition(separator)
     return (int(milliseconds), int(number)) if milliseconds.isdecimal() and number.isdecimal() else None
 
 
 def write_position(position: Position | None, separator: str = "-") -> str:
-    """The position as Redis writes it; empty for None."""
+    """The position as text, as Redis writes it; empty for None."""
     return "" if position is None else f"{position[0]}{separator}{position[1]}"

@@ -1,4 +1,4 @@
-"""Reading open files to their end: one pread() may return fewer bytes than it was asked for."""
+"""Reads open files. Repeats pread(), because one call may return fewer bytes than requested."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_up_to(descriptor: int, length: int) -> bytes:
 
 
 def read_pieces(descriptor: int, length: int, piece_bytes: int = PIECE_BYTES, *, start: int = 0) -> Iterator[bytes]:
-    """`length` bytes of a file from `start` on, in pieces; fewer only if the file ends earlier. Raises OSError."""
+    """`length` bytes of a file from offset `start` on, in pieces; fewer only if the file ends first. Raises OSError."""
     at, end = start, start + length
     # pread() instead of read(): several tasks and processes may share the open file, and with it its position.
     while at < end and (piece := os.pread(descriptor, min(piece_bytes, end - at), at)):
@@ -30,7 +30,7 @@ def read_pieces(descriptor: int, length: int, piece_bytes: int = PIECE_BYTES, *,
 
 
 def sha256_of(descriptor: int, length: int) -> str:
-    """The SHA-256 of the first `length` bytes of a file, or of all if it is shorter, in hex. Raises OSError."""
+    """The SHA-256 of the first `length` bytes of a file, in hex; of all bytes of a shorter file. Raises OSError."""
     digest = hashlib.sha256()
     for piece in read_pieces(descriptor, length):
         digest.update(piece)
@@ -38,12 +38,12 @@ def sha256_of(descriptor: int, length: int) -> str:
 
 
 def source_format(source: OpenSource) -> Format | None:
-    """The image format that the first bytes of a source show; None if they show none. Raises OSError."""
+    """The image format of a source, by its first bytes; None if they match no known format. Raises OSError."""
     return sniff_format(read_up_to(source.descriptor, min(SNIFF_BYTES, source.bytes)))
 
 
 def source_media_type(source: OpenSource, name: str) -> str | None:
-    """The media type of a source that is not an image, by its file name and its first bytes; None if it is unknown.
+    """The media type of a source that is not an image, by its file name and first bytes; None if unknown.
 
     Raises OSError.
     """
@@ -56,7 +56,7 @@ def read_source(source: OpenSource) -> bytes:
 
 
 def source_pieces(source: OpenSource) -> Iterator[bytes]:
-    """All bytes of a source in pieces. Raises SourceFailed if they cannot be read, or if the file became shorter."""
+    """All bytes of a source, in pieces. Raises SourceFailed if they cannot be read, or if the file ends early."""
     length = 0
     try:
         for piece in read_pieces(source.descriptor, source.bytes):
@@ -69,13 +69,14 @@ def source_pieces(source: OpenSource) -> Iterator[bytes]:
 
 
 class FileBytes:
-    """The bytes of an open file, read when they are needed; all of them are read once at most.
+    """The bytes of an open file, which are read only when they are needed.
 
-    If the file has become shorter than `length`, slices and read() return fewer bytes.
+    After read(), all bytes are in memory and slices use them. If the file is now shorter than `length`, slices and
+    read() return fewer bytes.
     """
 
     def __init__(self, descriptor: int, length: int) -> None:
-        """Take ownership of the descriptor."""
+        """Take ownership of the descriptor: close() closes it. `length` is the length of the file in bytes."""
         self._descriptor = descriptor
         self._length = length
         self._all: bytes | None = None
@@ -84,7 +85,7 @@ class FileBytes:
         return self._length
 
     def __getitem__(self, part: slice) -> bytes:
-        """Bytes from one offset to another; none after close(). Raises OSError."""
+        """The bytes between two offsets; empty after close(), unless read() was called before. Raises OSError."""
         if self._all is not None:
             return self._all[part]
         if self._descriptor < 0:
@@ -93,13 +94,13 @@ class FileBytes:
         return b"".join(read_pieces(self._descriptor, stop - start, start=start))
 
     def read(self) -> bytes:
-        """All bytes. Raises OSError, MemoryError."""
+        """All bytes. A second call does not read the file again. Raises OSError, MemoryError."""
         if self._all is None:
             self._all = b"" if self._descriptor < 0 else read_up_to(self._descriptor, self._length)
         return self._all
 
     def close(self) -> None:
-        """Close the descriptor; a second call does nothing."""
+        """Close the descriptor. A second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -109,5 +110,5 @@ Data = bytes | FileBytes
 
 
 def all_bytes(data: Data) -> bytes:
-    """All bytes of `data`; those of a FileBytes are read from the file at most once. Raises OSError, MemoryError."""
+    """All bytes of `data`, which may be a FileBytes. Raises OSError, MemoryError."""
     return data if isinstance(data, bytes) else data.read()

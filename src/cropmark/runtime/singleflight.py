@@ -21,7 +21,10 @@ class _Flight(Generic[V]):
 
 
 class SingleFlight(Generic[K, V]):
-    """Tasks in progress, by key. Results and failures are not stored."""
+    """Runs one task per key at a time. Callers with the key of a running task get the result of this task.
+
+    Results and failures are not stored after the task has ended.
+    """
 
     def __init__(self) -> None:
         self._flights: dict[K, _Flight[V]] = {}
@@ -35,10 +38,10 @@ class SingleFlight(Generic[K, V]):
         return key in self._flights
 
     async def run(self, key: K, make: Callable[[], Awaitable[V]]) -> tuple[V, bool]:
-        """The result of `make`, and True if another caller had started it.
+        """The result of the task for `key`, and True if another caller started the task.
 
-        An exception is raised to all current callers. A cancelled caller does not affect the others; the task is
-        cancelled with its last caller.
+        If no task with the key is running, one is started that calls `make`. An exception of the task is raised to all
+        of its callers. The task is cancelled only if all of its callers are cancelled.
         """
         existing = self._flights.get(key)
         flight = existing or self._start(key, make)

@@ -1,7 +1,8 @@
-"""Traces by OpenTelemetry: a span per request with spans of its stages. Off without OTEL_EXPORTER_OTLP_ENDPOINT.
+"""Exports OpenTelemetry traces: a span for each request, with a span for each of its stages.
 
-OpenTelemetry's own environment variables configure the export. While traces are off, the functions return empty values,
-and the app does not call them for a cache hit. A task's spans belong to the request that started the task.
+OpenTelemetry's own environment variables configure the export. Without OTEL_EXPORTER_OTLP_ENDPOINT, tracing is off: the
+functions return empty values, and the app does not call them for a cache hit. If several requests share a task, the
+task's spans belong to the request that started the task.
 """
 
 from __future__ import annotations
@@ -26,10 +27,7 @@ _tracer: Any = None  # the SDK belongs to the extra `otel`, which may not be ins
 
 
 def start() -> Callable[[], None]:
-    """Begin to export traces if an endpoint is configured; returns a function that ends the export.
-
-    That function first sends the spans that are still waiting.
-    """
+    """Begin exporting traces, if an endpoint is configured. Returns a function that sends waiting spans and stops."""
     global _tracer  # noqa: PLW0603 - as the tracer provider of OpenTelemetry, one per process
     if not any(map(os.environ.get, _ENDPOINTS)) or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return lambda: None
@@ -66,7 +64,10 @@ def is_on() -> bool:
 
 @contextmanager
 def request_span(method: str, attributes: Mapping[str, str], carrier: Mapping[str, str]) -> Iterator[Any]:
-    """The span of a request, in the trace that the headers in `carrier` name; yields the span."""
+    """Run the block in a span of a request, and yield the span.
+
+    The span continues the trace named by the headers in `carrier`; without them, it begins a trace.
+    """
     from opentelemetry.propagate import extract  # noqa: PLC0415 - an extra
     from opentelemetry.trace import SpanKind  # noqa: PLC0415
 
@@ -77,18 +78,21 @@ def request_span(method: str, attributes: Mapping[str, str], carrier: Mapping[st
 
 
 def context_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The headers of a request that name its trace."""
+    """The trace context headers among the headers of a request: traceparent and tracestate."""
     found = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if len(value) <= _MAX_CONTEXT}
     return {name: found[name] for name in _CONTEXT_HEADERS if name in found}
 
 
 def span(name: str) -> AbstractContextManager[object]:
-    """A span of a stage, for a `with` statement."""
+    """A context manager that runs its block in a span of a stage. Does nothing while tracing is off."""
     return nullcontext() if _tracer is None else _tracer.start_as_current_span(name)
 
 
 def stage_spans(stages: Iterable[tuple[str, float]]) -> None:
-    """Record spans for stages, given by name and milliseconds, that ran one after the other; the last one ended now."""
+    """Record a span for each stage, given by its name and milliseconds.
+
+    The stages ran one after the other, and the last stage ended now.
+    """
     if _tracer is None:
         return
     stages = tuple(stages)
@@ -100,7 +104,7 @@ def stage_spans(stages: Iterable[tuple[str, float]]) -> None:
 
 
 def outgoing_headers() -> dict[str, str]:
-    """The headers to send with a request to another server, so that it continues the current trace."""
+    """The headers by which a request to another server continues the current trace; empty while tracing is off."""
     if _tracer is None:
         return {}
     from opentelemetry.propagate import inject  # noqa: PLC0415 - an extra
@@ -111,7 +115,7 @@ def outgoing_headers() -> dict[str, str]:
 
 
 def trace_id() -> str:
-    """The id of the current trace in hexadecimal digits; empty without one."""
+    """The id of the current trace, in hexadecimal; empty without a trace."""
     if _tracer is None:
         return ""
     from opentelemetry.trace import get_current_span  # noqa: PLC0415 - an extra

@@ -115,7 +115,7 @@ async def _wait_until_accepting(
 ) -> None:
     """Return when this process accepts connections. Raises StartupError after ten seconds.
 
-    For a shared socket, a successful connection does not prove this, because the kernel may open it for another process.
+    For a shared socket, a successful connection does not prove this: the kernel may open it for another process.
     """
     end_s = asyncio.get_running_loop().time() + _START_S
     while asyncio.get_running_loop().time() < end_s and not listening.done():
