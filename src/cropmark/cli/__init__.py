@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command `cropmark` and its subcommands."""

@@ -64,7 +64,7 @@ def add(
 ) -> None:
     """Import files into the library.
 
-    A second run resumes an interrupted one: imported files are skipped.
+    Files that an earlier run has imported are skipped, so a second run continues an interrupted one.
     """
     import asyncio
 
@@ -75,7 +75,7 @@ def add(
     with open_library(settings, create=True) as store:
         place = BranchRef(select_stack(store, stack, create=True).api_key, branch)
         if folder is not None:
-            with _naming(folder):
+            with _uid_in_errors(folder):
                 store.folder(place, folder)
         options = BulkImport(
             place=place,
@@ -110,7 +110,7 @@ async def _import(
 
 
 def _report(records: list[ImportRecord], settings: Settings) -> None:
-    """Print the number of files by outcome, the failures, and a sample URL."""
+    """Print the number of files by outcome, the failures, and the URL of one asset. Exits with 1 after a failure."""
     from cropmark.library.bulk_import import ImportOutcome
 
     counts = Counter(record.outcome for record in records)
@@ -143,7 +143,7 @@ def list_assets(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """List the assets, the newest first."""
+    """List assets, newest first."""
     settings = read_settings(config, data_dir=data)
     equal = (("tags", tag),) if tag else ()
     with open_library(settings) as store:
@@ -178,12 +178,12 @@ def publish_assets(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Publish assets, immediately or at a time. A running server is needed for the latter."""
+    """Publish assets now, or at the time of --at. For a later time, a running server is needed."""
     publishing = PublishRequest(tuple(to), (locale,), version, unix_ms(at))
     with open_library(read_settings(config, data_dir=data)) as store:
         place = BranchRef(select_stack(store, stack).api_key, branch)
         for uid in uids:
-            with _naming(uid):
+            with _uid_in_errors(uid):
                 store.publish(place, uid, publishing, BY)
     out.print(f"{len(uids)} {'to be ' if at else ''}published", highlight=False)
 
@@ -204,7 +204,7 @@ def unpublish_assets(
     with open_library(read_settings(config, data_dir=data)) as store:
         place = BranchRef(select_stack(store, stack).api_key, branch)
         for uid in uids:
-            with _naming(uid):
+            with _uid_in_errors(uid):
                 store.unpublish(place, uid, publishing, BY)
     out.print(f"{len(uids)} {'to be ' if at else ''}unpublished", highlight=False)
 
@@ -220,7 +220,10 @@ def replace(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Add a new version of an asset. A published version is served until the new one is published."""
+    """Add a file as the new version of an asset.
+
+    Environments serve the version that was published there until the new version is published there.
+    """
     import asyncio
 
     settings = read_settings(config, data_dir=data)
@@ -260,18 +263,18 @@ def remove(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Delete assets with all their versions. Every server drops their variants."""
+    """Delete assets with all their versions. All servers also drop the cached variants of these assets."""
     with open_library(read_settings(config, data_dir=data)) as store:
         place = BranchRef(select_stack(store, stack).api_key, branch)
         for uid in uids:
-            with _naming(uid):
+            with _uid_in_errors(uid):
                 store.delete(place, uid)
     out.print(f"{len(uids)} removed", highlight=False)
 
 
 @contextmanager
-def _naming(uid: str) -> Iterator[None]:
-    """Name the uid in the error if the asset is not found."""
+def _uid_in_errors(uid: str) -> Iterator[None]:
+    """Raise BadRequest with the uid in place of NotFound in the block."""
     try:
         yield
     except NotFound as error:
@@ -279,7 +282,7 @@ def _naming(uid: str) -> Iterator[None]:
 
 
 def _url(asset: Asset, settings: Settings) -> str:
-    """The asset's URL in Contentstack's form."""
+    """The asset's URL in the form of Contentstack's URLs."""
     version = asset.version
     path = f"{asset.entry.branch_ref.stack}/{asset.uid}/{version.file_uid}/{quote(version.file.filename)}"
     names = list(dict.fromkeys(p.environment_name for p in asset.publications if p.version == version.number))
@@ -290,7 +293,7 @@ def _url(asset: Asset, settings: Settings) -> str:
 
 
 def _kontent_url(asset: Asset, stack: Stack, settings: Settings) -> str | None:
-    """The asset's URL in Kontent.ai's form; None for a secured stack, which that form does not support."""
+    """The asset's URL in the form of Kontent.ai's URLs; None for a secured stack, which has no such URLs."""
     path = f"{stack.kontent_id}/{asset.version.file_id}/{quote(asset.version.file.filename)}"
     return None if stack.secured else f"{_base(settings)}/kontent/{path}"
 

@@ -1,4 +1,4 @@
-"""cropmark batch: many renditions on a Dask cluster."""
+"""cropmark batch: makes many renditions on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def batch(
     accept: Annotated[str, typer.Option(help="Accept header that the formats are chosen for.")] = "",
     config: ConfigFile = None,
 ) -> None:
-    """Make many renditions on a Dask cluster. A second run makes only those that are missing.
+    """Make the renditions of a manifest on a Dask cluster. A second run makes only the missing renditions.
 
-    Exits with 1 if some failed; MANIFEST.failures.jsonl lists them.
+    If renditions failed, MANIFEST.failures.jsonl lists them, and the exit status is 1.
     """
     from cropmark.batch.journal import failures_path
     from cropmark.batch.tasks import Job
 
     settings = read_settings(config)
-    place = _source_place(source, manifest)
-    job = Job(settings, place, _place(output), accept=accept, renderers=renderers)
+    location = _source_location(source, manifest)
+    job = Job(settings, location, _absolute_location(output), accept=accept, renderers=renderers)
     summary = _run(_pending(job, manifest), job, manifest, cluster, workers)
     out.print(summary.text(), highlight=False, soft_wrap=True)
     if summary.failures:
@@ -54,20 +54,23 @@ def batch(
         raise SystemExit(1)
 
 
-def _source_place(source: str | None, manifest: Path) -> str:
-    """The place of the images: that of --source, or the manifest's folder."""
+def _source_location(source: str | None, manifest: Path) -> str:
+    """The folder or URL of the source images: --source, or the manifest's folder. Exits if it is not valid."""
     from cropmark.config.source_spec import parse_source
 
-    place = _place(source) if source else str(manifest.resolve().parent)
+    location = _absolute_location(source) if source else str(manifest.resolve().parent)
     try:
-        parse_source(place)
+        parse_source(location)
     except ValueError as error:
         fail(f"--source: {error} | name a folder, the URL of an origin, or a bucket", 2)
-    return place
+    return location
 
 
 def _pending(job: Job, manifest: Path) -> dict[str, Task]:
-    """The tasks of the manifest without a stored result. Prints the number of tasks that have one."""
+    """The tasks of the manifest that have no stored result yet. Prints the number of the other tasks.
+
+    Exits if the stored results cannot be read.
+    """
     from cropmark.batch.journal import journal_path, pending_tasks
     from cropmark.batch.output import open_output
     from cropmark.batch.tasks import new_tasks
@@ -89,7 +92,7 @@ def _pending(job: Job, manifest: Path) -> dict[str, Task]:
 
 @dataclass(slots=True)
 class _Summary:
-    """Counts of a run."""
+    """The counts of one run: renditions made, failures, bytes, and workers."""
 
     made: int = 0
     failures: int = 0
@@ -106,7 +109,7 @@ class _Summary:
         self.workers |= {outcome.worker} - {""}
 
     def text(self) -> str:
-        """The counts in one line, with the average throughput of one worker."""
+        """The counts in one line, with the average number of renditions per second and worker."""
         text = f"{self.made:,} made, {self.failures:,} failed, {self.bytes:,} bytes"
         if not self.made or not self.workers:
             return text
@@ -116,7 +119,7 @@ class _Summary:
 
 
 def _run(pending: Mapping[str, Task], job: Job, manifest: Path, cluster: str | None, workers: int | None) -> _Summary:
-    """Make the pending tasks with a progress bar."""
+    """Run the pending tasks with a progress bar, and return the counts. Exits if the run cannot start."""
     from cropmark.batch.journal import Journal
     from cropmark.server.errors import StartupError
 
@@ -148,6 +151,9 @@ def _run(pending: Mapping[str, Task], job: Job, manifest: Path, cluster: str | N
     return summary
 
 
-def _place(text: str) -> str:
-    """The URL, or the absolute path of the folder: the workers have other working folders than this process."""
+def _absolute_location(text: str) -> str:
+    """A URL unchanged, or a folder as an absolute path.
+
+    The path must be absolute, because workers have other working folders than this process.
+    """
     return text if "://" in text else str(Path(text).resolve())

@@ -21,7 +21,7 @@ def config_show(
     config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print every setting with its value and origin. Secrets are masked."""
+    """Print all settings, each with its value and the file or variable that sets it. Secrets are masked."""
     from cropmark.config.loader import load_settings
 
     origins = load_settings(config).origins
@@ -41,7 +41,7 @@ def config_explain(
     key: Annotated[str, typer.Argument(help="Name of a setting, such as max_age_s, fastly.upscale or site.prefix.")],
     config: ConfigFile = None,
 ) -> None:
-    """Explain one setting: its effect, default and environment variable, and its current value."""
+    """Explain one setting: its effect, default, environment variable and current value."""
     from cropmark.config.descriptions import describe, setting_names
     from cropmark.config.errors import hint
     from cropmark.config.loader import load_settings
@@ -63,7 +63,7 @@ def config_explain(
 
 @app.command("check")
 def config_check(config: ConfigFile = None) -> None:
-    """Check the configuration; print each error with its line and a fix."""
+    """Check the configuration. Prints each error with its line and a fix."""
     from cropmark.config.loader import load_settings
     from cropmark.server.check import find_issues
 

@@ -52,7 +52,7 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's report."""
+    """The result of one check: a line of the report."""
 
     status: Status
     what: str
@@ -60,7 +60,10 @@ class Check:
 
 
 def checks(settings: Settings, *, fix: bool = False) -> Iterator[Check]:
-    """All checks, each as soon as it is complete. With `fix`, files that a crash left in the library are removed."""
+    """Run all checks, and yield each result when it is ready.
+
+    `fix`: files that a crash left in the library are removed.
+    """
     yield _passed(sys.version_info >= (3, 11), f"Python {platform.python_version()}")
     yield from _packages()
     yield from _codecs()
@@ -77,12 +80,12 @@ def checks(settings: Settings, *, fix: bool = False) -> Iterator[Check]:
 
 
 def _counted(count: int, noun: str) -> str:
-    """The count with the noun in singular or plural: `1 file`, `2 files`."""
+    """A count with its noun, such as `1 file` or `2 files`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _passed(passed: bool, what: str, fix: str = "") -> Check:
-    """A check with the status OK if it passed, otherwise FAIL with the fix."""
+    """The result OK if `passed`, else FAIL with the fix."""
     return Check(Status.OK, what) if passed else Check(Status.FAIL, what, fix)
 
 
@@ -111,7 +114,10 @@ def _codecs() -> Iterator[Check]:
 
 
 def _extra(extra: Extra) -> Check:
-    """A check that names the installed package of an extra with its license, or the way to install the extra."""
+    """The result for an optional extra: its installed package with version and license, or the way to install it.
+
+    The status is WARN if the installed libheif has known memory-safety bugs, else OK.
+    """
     package = extra.package
     if package is None:
         return Check(Status.OK, f"extra {extra.name} is not installed (pip install 'cropmark[{extra.name}]'): {extra}")
@@ -140,7 +146,7 @@ def _folder(name: str, folder: Path, alternative: str) -> Check:
 
 
 def _library(settings: Settings, *, fix: bool) -> Iterator[Check]:
-    """Checks that the file of every asset version is stored, and that every stored file belongs to a version."""
+    """Check that each asset version in the library has its file, and that each stored file belongs to a version."""
     if not library.exists(settings):
         yield Check(Status.OK, "library: not in use")
         return
@@ -170,7 +176,7 @@ def _library(settings: Settings, *, fix: bool) -> Iterator[Check]:
 
 
 def _origins(settings: Settings) -> Iterator[Check]:
-    """Checks that the origin of each site responds to a request sent with the server's rules for the origin."""
+    """Check that the web origin of each site responds, with a request under the same rules as the server's requests."""
     for site in settings.site:
         if isinstance(site.source, OriginSpec):
             try:
@@ -185,7 +191,7 @@ def _origins(settings: Settings) -> Iterator[Check]:
 
 
 async def _unreachable_reason(policy: Policy, url: str) -> str:
-    """The reason why an origin does not respond; empty if it sends a response of any status."""
+    """The reason why an origin does not respond; empty if it responds, with any status."""
     with tempfile.TemporaryDirectory() as folder:
         source = WebSource(policy, OriginalCache(Path(folder), 0))
         try:
@@ -199,7 +205,7 @@ async def _unreachable_reason(policy: Policy, url: str) -> str:
 
 
 def _buckets(settings: Settings) -> Iterator[Check]:
-    """Checks that the images of each bucket can be read. Sends one request to each, as the server does."""
+    """Check that the images of each site's bucket can be read, with one request to each bucket."""
     for site in settings.site:
         if isinstance(site.source, BucketSpec):
             issue = asyncio.run(bucket_issue(settings, site, site.source))
@@ -211,9 +217,9 @@ def _buckets(settings: Settings) -> Iterator[Check]:
 
 
 def _shared_cache(settings: Settings) -> Iterator[Check]:
-    """Checks that objects of the shared cache can be written, read, listed and deleted.
+    """Check that objects in the shared cache can be written, read, listed and deleted.
 
-    A failure is a warning, because the server also runs without the shared cache.
+    The status of a failure is WARN, because the server also runs without the shared cache.
     """
     if settings.shared_cache:
         issue = asyncio.run(shared_cache.find_issue(settings))
@@ -269,9 +275,10 @@ async def _start_and_close(pool: Pool) -> PoolState:
 
 
 def _exposure(settings: Settings) -> Iterator[Check]:
-    """The checks of docs/security.md. A failed check is a warning, because a deployment may have a reason for it.
+    """Run the security checks of docs/security.md.
 
-    A setting that prevents a start is a failure.
+    The status of a failed check is WARN, because a deployment may have a reason for it. It is FAIL for a setting that
+    prevents the server from starting.
     """
     for issue in errors(settings):
         yield Check(Status.FAIL, f"{issue.location}: {issue.message}", issue.fix)

@@ -1,4 +1,4 @@
-"""cropmark render, explain and info: one image without a server."""
+"""cropmark render, explain and info: commands for one image, without a server."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def explain(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Explain a query step by step."""
+    """Explain a query: its parameters, the steps, and the format of the result."""
     from cropmark import api
     from cropmark.dialects.dialect import ImageRequest
 
@@ -106,7 +106,7 @@ def _write(path: Path, body: bytes, option: str) -> None:
 
 
 def _tree(explanation: Explanation, request: ImageRequest) -> Tree:
-    """The explanation as a tree with a line per parameter and per step."""
+    """The explanation as a tree, with a line for each parameter and each step."""
     from cropmark.explanation.parameters import Reading, parameter_readings
 
     query = escape(explanation.query) or "(no query)"
@@ -130,9 +130,9 @@ def _tree(explanation: Explanation, request: ImageRequest) -> Tree:
 
 
 def _add_result(tree: Tree, explanation: Explanation, order: Order) -> None:
-    """Add the facts of the source, the steps, and the encoding with its reason.
+    """Add branches for the source, the steps, and the result with the reason for its format.
 
-    Without a source, the formats that the result may have are added in place of the encoding.
+    Without a source, adds the possible formats in place of the result.
     """
     from cropmark.explanation import words
     from cropmark.geometry.recipe import Recipe
@@ -157,7 +157,7 @@ def _add_result(tree: Tree, explanation: Explanation, order: Order) -> None:
 
 
 def _add_branch(tree: Tree, name: str, lines: Iterable[str]) -> None:
-    """Add a branch with `lines`, unless all of them are empty."""
+    """Add a branch with the lines that are not empty. Without such a line, add nothing."""
     texts = [escape(line) for line in lines if line]
     if texts:
         branch = tree.add(f"[cyan]{name}[/]")

@@ -43,7 +43,7 @@ def create_key(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Create a key and print it. It is shown only once."""
+    """Create a key and print it. The key cannot be shown again."""
     if environment and kind is not KeyKind.DELIVERY:
         raise BadRequest("--environment is for delivery tokens", fix="leave it out")
     settings = read_settings(config, data_dir=data)
@@ -80,7 +80,7 @@ def revoke_key(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Revoke a key on every server within a second."""
+    """Revoke a key. All servers reject it within a second."""
     with open_library(read_settings(config, data_dir=data)) as store:
         if not store.revoke_key(key_id):
             raise BadRequest(f"unknown key {key_id!r}", fix="see cropmark keys list")
@@ -94,9 +94,9 @@ def _new_secret(kind: KeyKind) -> str:
 
 
 def _read_secret(settings: Settings) -> str:
-    """The key that the user chose, read from standard input, because other processes can see arguments.
+    """The key that the user chose, read from standard input. An argument would be visible to other processes.
 
-    Raises BadRequest for a key that is too short for production.
+    Warns of a key that is too short; in production, raises BadRequest for it.
     """
     from cropmark.library.keys import RECOMMENDED_CHARS
 

@@ -1,4 +1,4 @@
-"""Commands for the whole library: the import of a vendor's export."""
+"""cropmark library: imports a vendor's export into the library."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def contentstack(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Import an export of Contentstack. The URLs of its assets are valid here with only their host changed.
+    """Import an export of Contentstack. The assets' URLs remain valid: only their host changes.
 
-    A second run resumes an interrupted one. Exits with 1 if a version is missing or was not verified.
+    A second run continues an interrupted one. Exits with 1 if a version is missing or was not verified.
     """
     from cropmark.library.contentstack_export import ContentstackExport
     from cropmark.library.site_import import SiteImport
@@ -60,9 +60,9 @@ def kontent(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Import a backup of Kontent.ai. The URLs of its assets are valid here with only their host changed.
+    """Import a backup of Kontent.ai. The assets' URLs remain valid: only their host changes.
 
-    A second run resumes an interrupted one. Exits with 1 if an asset is missing or was not verified.
+    A second run continues an interrupted one. Exits with 1 if an asset is missing or was not verified.
     """
     from contextlib import closing
 
@@ -75,7 +75,7 @@ def kontent(
 
 
 def _run(export: Export, options: SiteImport, settings: Settings) -> None:
-    """Import the export, and print the counts."""
+    """Import the export and print the counts. Exits with 1 if the import is incomplete."""
     import asyncio
 
     with open_library(settings, create=True) as store:

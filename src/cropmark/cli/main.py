@@ -1,4 +1,4 @@
-"""The command line. Every failure is one line with its fix, never a traceback."""
+"""The command `cropmark`, which collects all subcommands. A failure prints its cause and a fix, not a traceback."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _options(
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command line. This is the entry point of the console script `cropmark`."""
     _open_standard_streams()
     try:
         app()
@@ -73,10 +73,10 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open the standard streams that are closed.
+    """Open /dev/null in place of each closed standard stream.
 
-    Some supervisors start the process without them. The first sockets would get the numbers 0 to 2, which libuv never
-    closes.
+    Some supervisors start the process without standard streams. The first sockets would then get the descriptors 0 to
+    2, which libuv never closes.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
@@ -115,7 +115,7 @@ def sign(
 
 
 def _configured_keyring(config: Path | None, url: str) -> Keyring | None:
-    """The keys with which the server checks the signature of this URL; None: the URL needs no signature."""
+    """The keys with which the server would check the signature of the URL; None if the URL needs no signature."""
     from cropmark.config import signing_keys
     from cropmark.server import library as library_server
 

@@ -1,4 +1,4 @@
-"""Commands for a migration: translate requests between dialects, and compare two URLs."""
+"""cropmark translate and compare: commands for a migration between services."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def translate(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Translate a request to another dialect, or list the differences.
+    """Translate a request to other dialects, and list the differences of each translation.
 
-    Exits with 1 if the dialect of --to cannot express the request exactly.
+    Exits with 1 if the dialect given by --to cannot express the request exactly.
     """
     from cropmark import api
 
@@ -52,7 +52,7 @@ def translate(
 
 
 def _print_translation(translation: Translation) -> None:
-    """Print the translation on one line that can be copied, then a line for each difference."""
+    """Print the translated query on one line, so that it can be copied, and then a line for each difference."""
     dialect, query = f"[bold]{translation.dialect}[/]", translation.query
     if query is None:
         out.print(f"{dialect} [red]cannot express it[/]", highlight=False)
@@ -77,7 +77,7 @@ def compare(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Fetch two URLs and compare status, type, size, frames and pixels. Exits with 1 if they are different."""
+    """Fetch two URLs and compare the status, type, size, frames and pixels. Exits with 1 if the responses differ."""
     import asyncio
 
     from cropmark.replay.compare import compare_urls

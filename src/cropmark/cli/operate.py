@@ -1,4 +1,4 @@
-"""Commands for the operator: health and purges of a running server, and the checks of this machine."""
+"""cropmark health, purge and doctor: commands for operators of a server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def health(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Check that a running server is ready. Exits with 0 if it is, otherwise with 1."""
+    """Check that a running server is ready for requests. Exits with 1 if the server is not ready."""
     from http.client import HTTPException
     from urllib.error import HTTPError
 
@@ -51,7 +51,7 @@ def health(
 
 
 def _configured_server(config: Path | None) -> str:
-    """The address of the configured server's monitoring and administration."""
+    """The address at which the configured server serves its operator paths, such as /readyz."""
     from cropmark.config.addresses import admin_url
 
     return admin_url(read_settings(config))
@@ -94,7 +94,7 @@ def purge(
     token: Annotated[str | None, typer.Option(envvar="CROPMARK_ADMIN_TOKEN", help="The admin token.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Purge variants from the caches of a running server, and of those that share its Redis."""
+    """Purge variants from the caches of a running server, and from all servers that share its Redis."""
     options = {"source": source, "prefix": prefix, "url": url, "tag": tag, "all": everything or None}
     selection = {name: value for name, value in options.items() if value is not None}
     if len(selection) != 1:
@@ -112,7 +112,10 @@ def purge(
 
 
 def _post_purge(server: str, selection: dict[str, object], token: str) -> object:
-    """Send the purge to the server; returns its JSON response. Exits if the server rejects it or does not respond."""
+    """Send a purge to the server, and return its JSON response.
+
+    Exits if the server rejects the purge or does not respond.
+    """
     from http.client import HTTPException
     from urllib.error import HTTPError
 
@@ -130,7 +133,7 @@ def _post_purge(server: str, selection: dict[str, object], token: str) -> object
 
 
 def _detail(error: HTTPError) -> str:
-    """The detail and the fix of an error response, or the status line if the response is not a Problem."""
+    """The `detail` and `fix` of an error response as `detail | fix`; without them, the status of the response."""
     try:
         problem = json.load(error)
         return f"{problem['detail']} | {problem.get('fix', '')}"
@@ -143,7 +146,10 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Remove files that a crash left in the library.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this machine: libraries, codecs, sandbox, folders, memory. Prints OK, WARN or FAIL, and a fix."""
+    """Check this machine and the configuration. Prints OK, WARN or FAIL for each check, with a fix.
+
+    Exits with 1 if a check fails.
+    """
     from cropmark.cli.doctor import Status, checks
 
     results = []

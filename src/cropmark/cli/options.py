@@ -1,7 +1,7 @@
 """Consoles, options and helper functions that several commands share.
 
-`cropmark --help` imports this module and each module with commands. They import the configuration, the engine, the
-database and the web stack inside the commands, so that help is fast.
+`cropmark --help` imports all modules of this package. So that it is fast, they import the configuration, the engine,
+the database and the web stack only inside functions.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ FIRST_STACK = "default"
 
 
 def parse_name(text: str) -> str:
-    """The text if the management API accepts it as a name. Raises BadRequest."""
+    """The text, unchanged. Raises BadRequest if the management API does not accept it as a name."""
     return _checked(text, MAX_NAME_CHARS)
 
 
 def parse_locale(text: str) -> str:
-    """The text if the management API accepts it as a locale. Raises BadRequest."""
+    """The text, unchanged. Raises BadRequest if the management API does not accept it as a locale."""
     return _checked(text, MAX_LOCALE_CHARS)
 
 
@@ -49,7 +49,7 @@ def _checked(text: str, max_chars: int) -> str:
 
 
 def parse_dialect(text: str) -> str:
-    """The text if it names a dialect that serves images by query. Raises a usage error."""
+    """The text, unchanged. Raises a usage error if it is not the name of a dialect that can serve a folder."""
     names = _dialect_names()
     if text not in names:
         raise typer.BadParameter(f"unknown dialect {text!r}; write one of {', '.join(names)}")
@@ -63,7 +63,10 @@ def _dialect_names() -> tuple[str, ...]:
 
 
 class DialectCommand(TyperCommand):
-    """A command with the dialects in its help. The dialects are imported only when the help is printed."""
+    """A command with the names of all dialects in the help of its option --dialect.
+
+    The dialects are imported only when the help is printed.
+    """
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # Typer's private copies of Click's classes
         for param in self.params:
@@ -87,7 +90,7 @@ StackName = Annotated[
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
-    """Print each line of `text`, which has the form `cause | fix`, to standard error and exit."""
+    """Print `text` to standard error and exit with `code`. Each line of `text` has the form `cause | fix`."""
     for line in text.splitlines():
         cause, _, fix = line.partition(" | ")
         fix = fix.removeprefix("fix: ")
@@ -98,7 +101,7 @@ def fail(text: str, code: int = 1) -> NoReturn:
 
 
 def read_settings(config: Path | None, **overrides: Any) -> Settings:
-    """The configuration, with `overrides` as the settings from the command line."""
+    """Load the settings. `overrides` are the settings given on the command line."""
     from cropmark.config.loader import load_settings
 
     return load_settings(config, overrides).settings
@@ -106,7 +109,7 @@ def read_settings(config: Path | None, **overrides: Any) -> Settings:
 
 @contextmanager
 def progress_bar(text: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
-    """Shows a progress bar on standard error; its value is a function that advances it by one."""
+    """Show a progress bar on standard error during the block. Yields a function that advances the bar by one."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -116,9 +119,9 @@ def progress_bar(text: str, total: int, done: int = 0) -> Iterator[Callable[[], 
 
 @contextmanager
 def open_library(settings: Settings, *, create: bool = False) -> Iterator[LibraryStore]:
-    """Opens the configured library. Raises BadRequest if it is unavailable, or if it does not exist.
+    """Open the configured library for the block. Raises BadRequest if the library is unavailable or does not exist.
 
-    With `create`, a library that does not exist is created.
+    `create`: a library that does not exist is created.
     """
     from cropmark.config.paths import data_folder
     from cropmark.library.errors import LibraryUnavailable
@@ -137,7 +140,10 @@ def open_library(settings: Settings, *, create: bool = False) -> Iterator[Librar
 
 
 def select_stack(store: LibraryStore, name: str | None, *, create: bool = False) -> Stack:
-    """The stack with this name or API key; without a name, the only stack of the library. Raises BadRequest."""
+    """The stack with the given name or API key; without a name, the only stack of the library. Raises BadRequest.
+
+    `create`: without a name, a stack is created if the library has none.
+    """
     stacks = store.stacks()
     if name is not None:
         for stack in stacks:
@@ -155,10 +161,10 @@ def select_stack(store: LibraryStore, name: str | None, *, create: bool = False)
 
 
 def format_time(ms: int) -> str:
-    """Unix milliseconds as a UTC date and time."""
+    """A Unix time in milliseconds as UTC text, such as `2026-11-21 10:00`."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def unix_ms(at: datetime | None) -> int | None:
-    """The time in Unix milliseconds; a time without a time zone is UTC."""
+    """The Unix time in milliseconds; None for None. A time without a time zone is UTC."""
     return None if at is None else int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""The command replay: compares two servers with the image URLs of an access log."""
+"""cropmark replay: compares two servers by requesting the image URLs of an access log."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Request each image URL of an access log here and from the old service, and compare the images.
+    """Request each image URL of an access log from this server and from the old service, and compare the images.
 
-    Writes results.jsonl and report.html. A second run with the same options resumes an interrupted one, and repeats
-    requests that failed. Exits with 1 if a URL is neither identical nor visually equal.
+    Writes results.jsonl and report.html. A second run with the same options continues an interrupted one, and repeats
+    failed requests. Exits with 1 unless all images are identical or visually equal.
     """
     import asyncio
 
@@ -99,7 +99,7 @@ def _read_log(log: Path, match: str | None, limit: int | None) -> ReadLog:
 async def _replay(
     read: ReadLog, options: ReplayOptions, pace: Pace, results: ResultFile, settings: Settings, worst_pairs: int
 ) -> Summary:
-    """Replay the URLs that have no final result, and write the report."""
+    """Replay the URLs without a final result from an earlier run, write the report, and return the summary."""
     from cropmark.api import write
     from cropmark.replay.report import draw_pairs, failures_of, html_report
     from cropmark.replay.results import UrlResult

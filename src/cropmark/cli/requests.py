@@ -1,4 +1,4 @@
-"""HTTP requests of commands to a running server, at its URL or on its Unix domain socket."""
+"""Sends HTTP requests to a running server, at its URL or on its Unix domain socket."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from cropmark.config.addresses import socket_path
 def open_path(
     server: str, path: str, *, timeout_s: float, body: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> Any:
-    """The response to a request of `path`. `server` is a URL, or `unix:/path` for a socket.
+    """Request `path` from a server and return the open response. `server` is a URL, or `unix:/path` for a socket.
 
-    Raises HTTPError for an error response, OSError and HTTPException without one, ValueError for an invalid URL.
+    With a `body`, the request is a POST. Raises HTTPError for an error response, OSError or HTTPException if the server
+    does not respond, and ValueError for an invalid URL.
     """
     socket_file = socket_path(server)
     url = f"{'http://localhost' if socket_file else server.rstrip('/')}{path}"

@@ -81,7 +81,7 @@ def _run(config: Path | None, overrides: dict[str, Any]) -> None:
 
 
 def _fail_as_json(text: str, code: int = 1) -> NoReturn:
-    """Log each line of `text`, which has the form `cause | fix`, and exit."""
+    """Log `text` as JSON and exit with `code`. Each line of `text` has the form `cause | fix`."""
     import structlog
 
     from cropmark.runtime.logging import configure_logging
@@ -94,7 +94,7 @@ def _fail_as_json(text: str, code: int = 1) -> NoReturn:
 
 
 def _log_greeting(running: RunningServer) -> None:
-    """Log the addresses of the sites. The server's own address is logged by the server."""
+    """Log the URLs of the sites, the URL of the operator paths, and a new PixLab key."""
     import structlog
 
     server, address = running.server, _url_base(running)
@@ -106,7 +106,7 @@ def _log_greeting(running: RunningServer) -> None:
 
 
 def _print_greeting(running: RunningServer) -> None:
-    """Print the server's address and its sites, or the folder with three sample links."""
+    """Print the server's address, and its sites, or the folder with sample links."""
     server, address = running.server, _url_base(running)
     out.print("[bold]cropmark[/]: Listening on", _link(f"{address}/") if address else running.address, highlight=False)
     if running.admin_address:
@@ -121,7 +121,7 @@ def _print_greeting(running: RunningServer) -> None:
 
 
 def _url_base(running: RunningServer) -> str:
-    """The server's address in front of paths; empty if it listens on a socket, which no browser can open."""
+    """The server's base URL for links; empty if it listens on a Unix socket, which a browser cannot open."""
     return "" if running.address.startswith("unix:") else running.address
 
 
@@ -151,5 +151,8 @@ def _print_folder(server: Server, address: str) -> None:
 
 
 def _link(url: str) -> Text:
-    """A clickable URL, without rich markup, which an IPv6 address or brackets in a file name would break."""
+    """A URL that can be clicked in a terminal.
+
+    It has no rich markup, because brackets in a file name or an IPv6 address would break that.
+    """
     return Text(url, Style(link=url))

@@ -1,4 +1,4 @@
-"""cropmark stacks: the groups of assets in the library."""
+"""cropmark stacks: creates and lists stacks, the groups of assets in the library."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def create_stack(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Create a stack and print its API key, which is part of its URLs and not secret."""
+    """Create a stack and print its API key. The API key is part of URLs and is not secret."""
     with open_library(read_settings(config, data_dir=data), create=True) as store:
         out.print(store.new_stack(name, secured=secured).api_key, highlight=False)
 
 
 @app.command("list")
 def list_stacks(data: Data = None, config: ConfigFile = None) -> None:
-    """List the stacks."""
+    """List the stacks of the library."""
     with open_library(read_settings(config, data_dir=data)) as store:
         stacks = store.stacks()
     table = Table("api key", "name", "kontent id", "secured", "created", box=None, pad_edge=False, header_style="bold")

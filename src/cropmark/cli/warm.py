@@ -1,4 +1,4 @@
-"""cropmark warm: fills the caches of a running server."""
+"""cropmark warm: fills the caches of a running server by requesting many URLs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def warm(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one response.")] = 60.0,
     config: ConfigFile = None,
 ) -> None:
-    """Request many URLs, so that the server's caches hold their images. Exits with 1 if a request failed."""
+    """Request many URLs, so that the server's caches contain their images. Exits with 1 if a request failed."""
     from cropmark.replay.url_lists import read_urls
     from cropmark.replay.warm import WarmOptions, WarmSummary, pending_requests, read_done
 
@@ -61,7 +61,10 @@ def warm(
 
 
 def _server(given: str | None, listed: list[str], config: Path | None) -> str:
-    """The address that all requests are sent to; empty: each URL is requested from its own host."""
+    """The URL of the server that gets all requests; empty: each URL is requested from its own host.
+
+    `given` is the option --server. Without it, paths are requested from the configured server.
+    """
     from cropmark.config.addresses import public_url
 
     if given is not None:
@@ -92,7 +95,7 @@ def _run(requests: list[WarmRequest], options: WarmOptions, summary: WarmSummary
 
 
 def _print(summary: WarmSummary) -> None:
-    """Print the counts by status and cache result, and the first failures."""
+    """Print the number of requests by status and cache result, and the first failures."""
     table = Table("status", "cache", "requests", box=None, header_style="bold", pad_edge=False)
     table.columns[2].justify = "right"
     for (status, cache), count in sorted(summary.counts.items()):

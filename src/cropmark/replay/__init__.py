@@ -1,1 +1,1 @@
-"""Comparing two servers' responses."""
+"""Compares the responses of two servers, and requests many URLs to warm a server's caches."""

@@ -1,7 +1,7 @@
 """Parses access logs: the combined format of nginx and Apache, JSON lines of CDNs, and W3C extended logs.
 
-A line becomes a LoggedRequest. Field names are those of nginx, Apache, Fastly's default JSON template, Cloudflare's
-http_requests data set, CloudFront's real-time and standard logs, Caddy, and Google's httpRequest.
+Each request becomes a LoggedRequest. The known field names are those of nginx, Apache, Fastly's default JSON template,
+Cloudflare's http_requests data set, CloudFront's real-time and standard logs, Caddy, and Google's httpRequest.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MAX_LINE_CHARS: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """A request of a log. `target` is its path and query as the client sent them.
+    """A request in an access log. `target` is its path and query, percent-encoded.
 
-    A field that the log does not have has the value None.
+    None: the log does not contain the field.
     """
 
     method: str
@@ -40,13 +40,16 @@ class LoggedRequest:
 
 
 class LogParser:
-    """Parses the lines of one log. They must be in order, because a W3C log names its fields in a line of its own."""
+    """Parses the lines of one access log, in their order.
+
+    The order matters in a W3C log, where a line names the fields of the lines after it.
+    """
 
     def __init__(self) -> None:
         self._w3c_fields: tuple[str, ...] = ()
 
     def parse(self, line: str) -> LoggedRequest | None:
-        """The request of a line; None for a comment, an empty line or a line that is in none of the formats."""
+        """The request in a line; None for a comment, an empty line, or a line in an unknown format."""
         line = line.strip("\r\n\ufeff ")
         if not line or len(line) > MAX_LINE_CHARS:
             return None
@@ -62,9 +65,9 @@ class LogParser:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a log, which may be compressed by gzip; `-` is standard input.
+    """The lines of the file `path`, which may be compressed by gzip. The path `-` is standard input.
 
-    Raises OSError, and BadRequest if the compressed data are damaged.
+    Raises OSError, and BadRequest for damaged compressed data.
     """
     if str(path) == "-":
         yield from _text(sys.stdin.buffer)
@@ -165,7 +168,10 @@ def _from_fields(fields: Mapping[str, Any]) -> LoggedRequest | None:
 
 
 def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    """The first field with one of these names that has a text or a number, as text; None if all are empty."""
+    """The first value, as text, among the fields with these names. None if all of them are empty or missing.
+
+    Only texts and numbers are values; `-` is empty.
+    """
     for name in names:
         value = fields.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and value not in ("", "-"):
@@ -182,7 +188,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?")
 def _logged(
     method: str, target: str, host: str | None, status: int | None, media_type: str | None
 ) -> LoggedRequest | None:
-    """The request with normalized fields; None for a target that is not a path, such as `*`."""
+    """A LoggedRequest with normalized fields; None if `target` is not a path or URL, such as `*`."""
     if "://" in target.partition("?")[0]:  # the absolute form, also in Google's logs
         try:
             parts = urlsplit(target)

@@ -1,6 +1,6 @@
-"""Compares the responses of two URLs: status, type, size, frames and pixels.
+"""Compares the responses of two URLs: status, media type, image size, frames and pixels.
 
-The bodies are decoded in a renderer, like all images.
+Images are decoded in a renderer process.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from cropmark.server.components import build_pool
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two responses, and the difference of their pixels if both images can be decoded."""
+    """Two responses, and the difference of their pixels; None if an image cannot be decoded."""
 
     one: FetchedUrl
     two: FetchedUrl
     difference: ImageDifference | None
 
     def differences(self, tolerance: float) -> tuple[str, ...]:
-        """The properties that differ: `status`, `type`, `size`, `frames`, `image`.
+        """The names of the properties that differ: `status`, `type`, `size`, `frames` and `image` (the pixels).
 
-        The bytes of the bodies are not compared, because two encoders write different bytes for the same image.
-
-        `tolerance` is the largest mean difference of the pixels that is ignored, in levels of 255.
+        `tolerance` is the largest mean difference of the pixels that is ignored, in levels from 0 to 255. Bytes are not
+        compared, because two encoders write different bytes for the same pixels.
         """
         one, two = self.one, self.two
         differs = {
@@ -61,7 +60,7 @@ class Comparison:
 async def compare_urls(one: str, two: str, *, accept: str = "", settings: Settings) -> Comparison:
     """Fetch both URLs with the same Accept header and compare the responses.
 
-    Raises BadRequest for anything but an http or https URL, SourceFailed if a server does not respond in time, and
+    Raises BadRequest for a URL that is not http or https, SourceFailed if a server does not respond in time, and
     SourceTooLarge for a body of more than MAX_BYTES.
     """
     headers = {"Accept": accept} if accept else {}
@@ -80,7 +79,7 @@ async def compare_urls(one: str, two: str, *, accept: str = "", settings: Settin
 
 
 async def compare_bodies(one: FetchedBody, two: FetchedBody, pool: Pool) -> Comparison:
-    """The comparison of two responses. A renderer decodes their images."""
+    """Compare two responses. A renderer decodes their images."""
     first, second = await inspect_body(one, pool), await inspect_body(two, pool)
     difference = None
     if first.info and second.info:

@@ -1,4 +1,4 @@
-"""Fetches a URL for a comparison. The operator chooses the URLs, so hosts are not restricted."""
+"""Fetches URLs for comparisons. All hosts are allowed, because the operator chooses the URLs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _HEADERS: Final = {"User-Agent": "cropmark-compare", "Accept-Encoding": "identit
 
 @dataclass(frozen=True, slots=True)
 class FetchedUrl:
-    """A response without its body. If the body is not an image that can be decoded, `error` has the reason."""
+    """The facts about a response. `digest` is the SHA-256 of its body in hex.
+
+    `info` is set if the body is an image that can be decoded. If it is not, `error` may have the reason.
+    """
 
     url: str
     status: int
@@ -67,12 +70,12 @@ class FetchedBody:
         return self.source.version.version
 
     def described(self, info: Info | None = None, error: str | None = None) -> FetchedUrl:
-        """The response as a FetchedUrl, without its body."""
+        """The facts about the response, with `info` about its image, or with the `error` of decoding."""
         return FetchedUrl(self.url, self.status, self.media_type, self.source.bytes, self.digest, info, error)
 
 
 def checked_url(url: str) -> str:
-    """`url`, unchanged. Raises BadRequest for anything but an http or https URL with a host."""
+    """`url`, unchanged. Raises BadRequest unless it is an http or https URL with a host."""
     try:
         parts = urlsplit(url)
         is_http = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -90,9 +93,9 @@ def new_session() -> ClientSession:
 
 
 async def fetch(session: ClientSession, url: str, file: BinaryIO, headers: Mapping[str, str]) -> FetchedBody:
-    """The response to a GET request, after redirects; writes its body to the file.
+    """Send a GET request, follow redirects, and write the body of the response to `file`.
 
-    Raises SourceFailed if the server does not respond in time, SourceTooLarge for a body of more than MAX_BYTES.
+    Raises SourceFailed if the server does not respond in time, and SourceTooLarge for a body of more than MAX_BYTES.
     """
     digest, length = sha256(), 0
     try:
@@ -117,7 +120,10 @@ async def fetch(session: ClientSession, url: str, file: BinaryIO, headers: Mappi
 
 
 async def inspect_body(body: FetchedBody, renderers: Renderers) -> FetchedUrl:
-    """Let a renderer inspect the body; returns the response with the image's facts, or with the error."""
+    """The facts about a response, with those about its image, or with the reason why the body cannot be decoded.
+
+    A renderer reads the header of the image.
+    """
     if not body.source.bytes:
         return body.described(error="the body is empty")
     try:

@@ -1,4 +1,4 @@
-"""The pace of many requests: some at a time, evenly spaced, and repeated if the server rejects them as overloaded."""
+"""Limits the pace of many requests, and repeats requests that an overloaded server rejects."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ R = TypeVar("R", bound=_Response)
 
 
 class RateLimiter:
-    """Lets `rate` callers pass per second, evenly spaced; None: without a limit."""
+    """Lets `rate` callers per second continue, evenly spaced. None: no limit."""
 
     def __init__(self, rate: float | None) -> None:
         self._interval_s = 1 / rate if rate else 0.0
         self._next_s = 0.0
 
     async def wait(self) -> None:
-        """Wait for the caller's turn."""
+        """Wait until the caller may continue."""
         if not self._interval_s:
             return
         now_s = asyncio.get_running_loop().time()
@@ -43,7 +43,7 @@ class RateLimiter:
 
 
 async def for_each(items: Iterable[T], concurrency: int, work: Callable[[T], Awaitable[None]]) -> None:
-    """Call `work` with each item in order, at most `concurrency` of them at a time."""
+    """Call `work` with each item. At most `concurrency` calls run at the same time; they begin in the items' order."""
     waiting = iter(items)
 
     async def worker() -> None:
@@ -56,9 +56,10 @@ async def for_each(items: Iterable[T], concurrency: int, work: Callable[[T], Awa
 
 
 async def send_until_accepted(send: Callable[[], Awaitable[R]]) -> R:
-    """The response to a request, which is sent at most ATTEMPTS times while the server is overloaded.
+    """Call `send` until the server is not overloaded (429 or 503), at most ATTEMPTS times; return the last response.
 
-    It is repeated after the time in the header Retry-After; if that is missing or a date, after 1, 2, 4 and 8 seconds.
+    The pause between two attempts is the number of seconds in the header Retry-After. If the header is missing or has
+    a date, the pauses are 1, 2, 4 and 8 seconds.
     """
     for attempt in range(ATTEMPTS - 1):
         response = await send()

@@ -1,6 +1,7 @@
-"""The HTML report of a replay: one file without scripts that loads nothing, with the worst images side by side.
+"""Writes the HTML report of a replay, with the worst images of both servers side by side.
 
-The images are requested again and drawn small by a renderer, so that the report contains no bytes of a server.
+The report is one file without scripts, which loads nothing. Its images are requested again, and a renderer makes small
+copies of them, so that the report contains no bytes from a server.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _SMALL: Final = Plan((Resize(Pixels(Fraction(_WIDTH)), None),), Output((Encoding
 
 @dataclass(frozen=True, slots=True)
 class ShownPair:
-    """A URL of the report with its two images as WebP; None for a server that did not send an image."""
+    """A URL in the report with the images of the new server (`here`) and of the old one (`there`), as WebP.
+
+    None: the server did not send an image.
+    """
 
     result: UrlResult
     here: bytes | None
@@ -42,7 +46,7 @@ class ShownPair:
 
 
 async def draw_pairs(results: Sequence[UrlResult], options: ReplayOptions, pool: Pool) -> tuple[ShownPair, ...]:
-    """The results, each with small copies of the images of both servers, which are requested again."""
+    """Request the images of the results again from both servers, and make small copies of them for the report."""
     pairs = []
     async with new_session() as session:
         for result in results:
@@ -177,7 +181,7 @@ def _figure(name: str, url: str, facts: str, body: bytes | None) -> str:
 
 
 def failures_of(results: Iterable[UrlResult]) -> tuple[UrlResult, ...]:
-    """The results of URLs for which one of the servers has no image, the most requested first."""
+    """The results of URLs for which a server has no image, the most requested URL first."""
     failed = [one for one in results if one.outcome in (Outcome.MISSING, Outcome.ERROR, Outcome.FAILED_THERE)]
     return tuple(sorted(failed, key=lambda one: -one.requests))
 

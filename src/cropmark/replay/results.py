@@ -1,4 +1,4 @@
-"""The result of each replayed URL, and the file that stores them, so that a second run resumes the first."""
+"""The results of replayed URLs, and the file that stores them, so that a second run can continue the first run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ FORMAT: Final = 1
 
 
 class Outcome(Enum):
-    """The outcome for one URL; the values are words of the report. "Here" is the new server, "there" the old one."""
+    """The outcome of comparing one URL. The values are the words in the report.
+
+    "Here" is the new server, "there" is the old server.
+    """
 
     IDENTICAL = "identical"
     EQUAL = "visually equal"
@@ -39,19 +42,16 @@ class Outcome(Enum):
 
     @property
     def is_final(self) -> bool:
-        """False for an outcome after which a further run requests the URL again.
-
-        Such an outcome may be due to a server that was stopped or overloaded.
-        """
+        """False if another run must request the URL again, because a server may have been stopped or overloaded."""
         return self not in (Outcome.ERROR, Outcome.FAILED_THERE)
 
 
 @dataclass(frozen=True, slots=True)
 class UrlResult:
-    """The outcome for one URL, with the facts that the report shows.
+    """The outcome for one URL, with the facts for the report.
 
-    `mean` is the mean difference of the pixels in levels of 255. `psnr_db` is not set if the pixels are equal. Both are
-    not set if the pixels were not compared.
+    `here` and `there` describe the responses of the new and the old server in words. `mean` is the mean difference of
+    the pixels, in levels from 0 to 255; None if they were not compared. `psnr_db` is also None if they are equal.
     """
 
     key: str
@@ -70,14 +70,14 @@ class UrlResult:
 
     @classmethod
     def from_json(cls, members: dict[str, Any]) -> UrlResult:
-        """The result that to_json() wrote. Raises ValueError, KeyError or TypeError for any other object."""
+        """The result for the JSON object of to_json(). Raises ValueError, KeyError or TypeError for another object."""
         return cls(**{**members, "outcome": Outcome(members["outcome"])})
 
 
 def outcome_of(comparison: Comparison, tolerance: float) -> Outcome:
-    """The outcome of a comparison, in which the first response is from the new server.
+    """The outcome of a comparison. Its first response is from the new server, its second from the old server.
 
-    `tolerance` is that of Comparison.differences().
+    `tolerance` is the same as in Comparison.differences().
     """
     here, there = comparison.one, comparison.two
     if there.status != 200:
@@ -98,7 +98,7 @@ def outcome_of(comparison: Comparison, tolerance: float) -> Outcome:
 
 
 def failure_of(status: int) -> Outcome | None:
-    """The outcome for a response of the new server with this status; None for the status 200."""
+    """The outcome if the new server responds with an error status; None for the status 200."""
     if status == 200:
         return None
     return Outcome.MISSING if status in (404, 410) else Outcome.ERROR
@@ -106,7 +106,7 @@ def failure_of(status: int) -> Outcome | None:
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """The options that decide the results. A file of results can be resumed only with the same options."""
+    """The options of a replay that change its results. A run can continue another run only with the same options."""
 
     server: str
     against: str | None
@@ -115,10 +115,13 @@ class ReplayOptions:
 
 
 class ResultFile:
-    """A file of JSON lines: the options, then the results. If a URL has several results, the last one is valid."""
+    """The file of results, as JSON lines: first the options, then the results.
+
+    If a URL has several results, the last one counts.
+    """
 
     def __init__(self, path: Path, options: ReplayOptions) -> None:
-        """Read the results of an earlier run. Raises BadRequest if that run had other options."""
+        """Read the results of an earlier run, if the file exists. Raises BadRequest if that run had other options."""
         self.path = path
         self.by_key: dict[str, UrlResult] = {}
         self._options = options
@@ -126,7 +129,7 @@ class ResultFile:
         self._read()
 
     def __enter__(self) -> ResultFile:
-        """Open the file for add(). A line that a crash left incomplete is removed."""
+        """Open the file for add(). Removes an incomplete last line, which a crash left."""
         self._file = open_lines(self.path)
         if not self.path.stat().st_size:
             self._write({"cropmark_replay": FORMAT, **asdict(self._options)})
@@ -139,7 +142,7 @@ class ResultFile:
             self._file.close()
 
     def add(self, result: UrlResult) -> None:
-        """Store a result."""
+        """Append a result to the file."""
         self.by_key[result.key] = result
         self._write(result.to_json())
 

@@ -1,7 +1,6 @@
-"""Replays the URLs of a log: requests each from both servers and compares the responses.
+"""Replays the URLs of a log: requests each URL from both servers, and compares the responses.
 
-At most `rate` URLs are started per second, and at most `concurrency` URLs are in work at a time. Bodies are written to
-temporary files and decoded in renderers only.
+Bodies are written to temporary files, and are decoded in renderer processes only.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from cropmark.replay.targets import ReplayTarget
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Limits of the load that a replay causes."""
+    """Limits of a replay: URLs that begin per second, and URLs in progress at the same time."""
 
     rate: float
     """URLs per second; each is one request to each server."""
@@ -42,7 +41,7 @@ async def replay(
     pool: Pool,
     report: Callable[[UrlResult], None],
 ) -> None:
-    """Request and compare each target; `report` is called with each result."""
+    """Request each URL from both servers and compare the responses. Calls `report` with each result."""
     limiter = RateLimiter(pace.rate)
     async with new_session() as session:
         replayer = _Replayer(session, options, pool)
@@ -55,7 +54,7 @@ async def replay(
 
 
 def urls_of(target: ReplayTarget, options: ReplayOptions) -> tuple[str, str | None]:
-    """The URL on the new server, and the URL on the old server; None if no old server is given."""
+    """The URL of the target on the new server, and that on the old server, or None without an old server."""
     there = None if options.against is None else options.against.rstrip("/") + target.target
     return options.server.rstrip("/") + target.target, there
 
@@ -67,7 +66,7 @@ class _Replayer:
     pool: Pool
 
     async def result(self, target: ReplayTarget) -> UrlResult:
-        """Request one URL from both servers; returns the result."""
+        """Request one URL from both servers, and return the result of the comparison."""
         with ExitStack() as stack:
             here, there = await fetch_both(self.session, target, self.options, stack)
             if isinstance(here, str):
@@ -97,9 +96,10 @@ class _Replayer:
 async def fetch_both(
     session: ClientSession, target: ReplayTarget, options: ReplayOptions, stack: ExitStack
 ) -> tuple[FetchedBody | str, FetchedBody | str | None]:
-    """The response of the new server and that of the old server; a text is the reason why a server did not respond.
+    """Request a URL from both servers: returns the response of the new server and that of the old server.
 
-    Without an old server, the second value is absent (None). The stack closes the files with the bodies.
+    In place of a response there is a text with the reason if a server did not respond, and None if no old server is
+    given. `stack` will close the files with the bodies.
     """
     accept = {"Accept": options.accept} if options.accept else {}
     url, against = urls_of(target, options)
@@ -117,7 +117,10 @@ def _temporary_file() -> BinaryIO:
 
 
 async def _fetch(session: ClientSession, url: str, file: BinaryIO, headers: dict[str, str]) -> FetchedBody | str:
-    """The response, or a text with the reason why the server did not respond."""
+    """Send a request, write the body to `file`, and return the response.
+
+    If the server does not respond, the return value is a text with the reason.
+    """
     try:
         return await send_until_accepted(partial(_fetch_once, session, url, file, headers))
     except (SourceFailed, SourceTooLarge) as problem:

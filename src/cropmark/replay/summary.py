@@ -1,4 +1,4 @@
-"""The summary of a replay: URLs and requests by outcome and by parameter pattern, and the worst URLs."""
+"""Summarizes a replay: counts URLs and requests by outcome and by parameter pattern, and finds the worst URLs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BADNESS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PatternSummary:
-    """The outcomes of the URLs with one parameter pattern."""
+    """The outcomes of all URLs with the same pattern of parameters, such as `format=webp&width=N`."""
 
     pattern: str
     outcomes: tuple[tuple[Outcome, int], ...]
@@ -44,7 +44,10 @@ class PatternSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The outcomes of all URLs and requests. `patterns` begins with the pattern that has the most bad URLs."""
+    """The number of URLs and of requests in the log for each outcome, and the summary of each pattern.
+
+    The pattern with the most bad URLs is first.
+    """
 
     urls: tuple[tuple[Outcome, int], ...]
     requests: tuple[tuple[Outcome, int], ...]
@@ -56,7 +59,7 @@ class Summary:
 
     @property
     def good_share(self) -> float:
-        """The share of the log's requests for images that are identical or visually equal on both servers."""
+        """The share, from 0 to 1, of the log's requests with a good outcome, such as visually equal images."""
         total = sum(count for _, count in self.requests)
         return sum(count for outcome, count in self.requests if outcome.is_good) / total if total else 1.0
 
@@ -81,7 +84,7 @@ class Summary:
 
 
 def summarize(results: Iterable[UrlResult]) -> Summary:
-    """The summary of the results."""
+    """The summary of the results of all URLs."""
     urls, requests, by_pattern = Counter[Outcome](), Counter[Outcome](), dict[str, list[UrlResult]]()
     for result in results:
         urls[result.outcome] += 1
@@ -93,9 +96,9 @@ def summarize(results: Iterable[UrlResult]) -> Summary:
 
 
 def worst(results: Iterable[UrlResult], limit: int) -> tuple[UrlResult, ...]:
-    """The URLs with the worst outcomes, at most `limit`.
+    """The results of at most `limit` URLs with the worst outcomes.
 
-    The worst URL of each parameter pattern is first; then all other bad URLs follow.
+    First the worst URL of each parameter pattern, then all other bad URLs.
     """
     bad = sorted((one for one in results if one.outcome in _BADNESS), key=_badness, reverse=True)
     firsts, others, seen = list[UrlResult](), list[UrlResult](), set[str]()

@@ -1,4 +1,4 @@
-"""The distinct image URLs of an access log, the most requested first, and the pattern of a URL's parameters."""
+"""Reads the distinct image URLs of an access log, and finds the pattern of a URL's parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ IMAGE_SUFFIXES: Final = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class ReplayTarget:
-    """A distinct URL of a log: path and query, the host if the log has it, and the number of its requests."""
+    """A distinct URL in a log. `target` is its path and query, `requests` the number of its requests in the log.
+
+    None for `host`: the log does not contain it.
+    """
 
     target: str
     host: str | None
@@ -29,13 +32,13 @@ class ReplayTarget:
 
     @property
     def key(self) -> str:
-        """Identifies the URL in the stored results."""
+        """The host and target, which identify the URL in the file of results."""
         return f"{self.host or ''}{self.target}"
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLog:
-    """The distinct image URLs of a log, and the number of lines that were not used, by reason."""
+    """The distinct image URLs of a log, most requested first, and the number of skipped lines for each reason."""
 
     targets: tuple[ReplayTarget, ...]
     lines: int
@@ -43,9 +46,10 @@ class ReadLog:
 
 
 def read_log(path: Path, matching: re.Pattern[str] | None = None) -> ReadLog:
-    """The distinct image URLs of a log. Raises OSError, and BadRequest for damaged compressed data.
+    """Read the distinct image URLs of a log. Raises OSError, and BadRequest for damaged compressed data.
 
-    `matching` selects the URLs by their paths; without it, they are selected by media type and by file name.
+    A URL is that of an image if its path matches `matching`; without `matching`, if the media type of its response or
+    the suffix of its path is that of an image.
     """
     parser, skipped, found, lines = LogParser(), Counter[str](), Counter[tuple[str, str | None]](), 0
     for line in read_lines(path):
@@ -61,7 +65,7 @@ def read_log(path: Path, matching: re.Pattern[str] | None = None) -> ReadLog:
 
 
 def _skip_reason(request: LoggedRequest | None, line: str, matching: re.Pattern[str] | None) -> str | None:
-    """The reason why a line is not replayed; empty for a comment or an empty line, None for a request of an image."""
+    """The reason why a line is skipped; empty for a comment or an empty line, None for a request to replay."""
     if request is None:
         return "not in a known format" if line.strip() and not line.startswith("#") else ""
     if request.method != "GET":
@@ -88,9 +92,9 @@ _MAX_VALUE_CHARS: Final = 24
 
 
 def pattern_of(target: str) -> str:
-    """The parameters of a URL, sorted, with N for numbers: `crop=N:N,smart&format=webp&width=N`.
+    """The pattern of a URL's parameters: sorted, with N for numbers, such as `crop=N:N,smart&format=webp&width=N`.
 
-    Long values and colors are replaced by `…`. A URL without a query has the pattern `(no query)`.
+    Colors, long values, and values with a slash become `…`. A URL without a query has the pattern `(no query)`.
     """
     query = target.partition("?")[2]
     pairs = sorted(pair.partition("=") for pair in query.split("&") if pair)

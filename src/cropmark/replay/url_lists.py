@@ -1,4 +1,4 @@
-"""Lists of URLs for warming: lines of text, a sitemap, or a manifest, from a file, standard input or a URL."""
+"""Reads lists of URLs for warming: lines of text, a sitemap, or a manifest, from a file, standard input or a URL."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _GZIP: Final = b"\x1f\x8b"
 
 @dataclass(frozen=True, slots=True)
 class Sitemap:
-    """The URLs in a sitemap; for a sitemap index, the URLs of the sitemaps that it names."""
+    """The content of a sitemap: `urls` of images or pages, or for a sitemap index the URLs of its `sitemaps`."""
 
     urls: tuple[str, ...]
     sitemaps: tuple[str, ...]
 
 
 def read_urls(name: str) -> list[str]:
-    """The URLs and paths in a list, in order, each once. Raises BadRequest, and OSError if a file cannot be read.
+    """The distinct URLs and paths in a list, in its order. Raises BadRequest, and OSError if a file cannot be read.
 
-    `name` is a file, `-` for standard input, or the URL of a list. The format of the list is recognized by its content.
+    `name` is a file, `-` for standard input, or the URL of a list. The list's content decides its format.
     """
     found: dict[str, None] = {}
     for url in _urls(_text(_read(name), name), name):
@@ -54,7 +54,10 @@ def read_urls(name: str) -> list[str]:
 
 
 def parse_sitemap(text: str) -> Sitemap:
-    """The images of a sitemap, or its pages if it names no images; and the sitemaps of an index. Raises ValueError."""
+    """The URLs of the images in a sitemap; of its pages if it has no images; of the sitemaps in a sitemap index.
+
+    Raises ValueError if the text is not a sitemap.
+    """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:  # entities may expand without bound; a sitemap has none
         raise ValueError("a sitemap has no DOCTYPE")
     found: dict[str, list[str]] = {"url": [], "image": [], "sitemap": []}
@@ -81,7 +84,7 @@ def _urls(text: str, name: str) -> Iterator[str]:
 
 
 def _sitemap_urls(text: str, name: str) -> Iterator[str]:
-    """The URLs of a sitemap and of all sitemaps that it names."""
+    """The URLs in a sitemap, and those in all sitemaps that it names. Fetches these sitemaps. Raises BadRequest."""
     waiting, seen = [name], {name}
     while waiting:
         where = waiting.pop(0)
@@ -101,7 +104,10 @@ def _sitemap_urls(text: str, name: str) -> Iterator[str]:
 
 
 def _checked(url: str, where: str) -> str:
-    """`url`, unchanged. Raises BadRequest unless it is an http or https URL or a path. `where` is for the message."""
+    """`url`, unchanged. Raises BadRequest unless it is an http or https URL or a path.
+
+    `where` describes the location of the URL for the error message.
+    """
     try:
         parts = urlsplit(url)
         is_valid = (parts.scheme in ("http", "https") and bool(parts.hostname)) or url.startswith("/")
@@ -147,5 +153,5 @@ def _text(body: bytes, name: str) -> str:
 
 
 def _local(tag: object) -> str:
-    """The name of an element without its namespace; empty for comments."""
+    """The name of an XML element without its namespace; empty for comments."""
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""

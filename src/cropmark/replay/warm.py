@@ -1,8 +1,7 @@
-"""Requests many URLs of a server, so that its caches contain the images before clients request them.
+"""Requests many URLs from a server, so that its caches contain the images before clients request them.
 
-Each URL is requested by a GET for each Accept header; the bodies are dropped. Requests that the server rejects as
-overloaded (429, 503) are sent again after the time in Retry-After. A resume file has one line for each request that
-succeeded.
+Each URL is requested once for each Accept header, and the bodies are dropped. If the server is overloaded (429, 503), a
+request is sent again after the time in Retry-After. A resume file has one line for each successful request.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _CACHE: Final = re.compile(r"(?:^|,\s*)cache;desc=\"?([\w-]+)")
 
 @dataclass(frozen=True, slots=True)
 class WarmOptions:
-    """Address, pace and headers of the requests."""
+    """The server, the pace and the Accept headers of the requests."""
 
     server: str
     """The address of the server, without a slash at its end. Empty: each URL is requested from its own host."""
@@ -42,7 +41,7 @@ class WarmOptions:
 
 @dataclass(frozen=True, slots=True)
 class WarmRequest:
-    """One request: a URL or a path, and its Accept header."""
+    """A request for a URL or a path, with an Accept header."""
 
     url: str
     accept: str
@@ -55,9 +54,9 @@ class WarmRequest:
 
 @dataclass(frozen=True, slots=True)
 class WarmResult:
-    """The outcome of a request. If the server did not respond, `status` is 0 and `reason` has the cause.
+    """The result of a request. If the server did not respond, `status` is 0 and `reason` has the cause.
 
-    A redirect is a failure, because the list must contain the URLs at which the images are delivered.
+    A redirect counts as a failure, because the list must contain the final URLs of the images.
     """
 
     request: WarmRequest
@@ -76,7 +75,7 @@ class WarmResult:
 
 @dataclass(slots=True)
 class WarmSummary:
-    """Counts of requests by status and cache result."""
+    """The number of requests for each status and cache result, and all failures."""
 
     skipped: int = 0
     """Number of requests that are not sent, because the resume file has them from a former run."""
@@ -85,7 +84,7 @@ class WarmSummary:
     failures: list[WarmResult] = field(default_factory=list)
 
     def add(self, result: WarmResult) -> None:
-        """Count one result."""
+        """Add one result to the counts."""
         self.bytes += result.bytes
         self.counts[str(result.status) if result.status else _NO_RESPONSE, result.cache] += 1
         if not result.is_success:
@@ -93,20 +92,20 @@ class WarmSummary:
 
 
 def pending_requests(urls: Iterable[str], accepts: Iterable[str], done: frozenset[str]) -> list[WarmRequest]:
-    """The requests that are not in `done`, in the order of the list."""
+    """The requests for all URLs and Accept headers, in this order, without those with a name in `done`."""
     all_of = (WarmRequest(url, accept) for url in urls for accept in accepts)
     return [request for request in all_of if request.name not in done]
 
 
 def read_done(path: Path | None) -> frozenset[str]:
-    """The names of the requests in a resume file; empty if it does not exist. Raises OSError."""
+    """The names of the requests in a resume file; empty if the file does not exist, or for None. Raises OSError."""
     return frozenset() if path is None else frozenset(read_lines(path))
 
 
 async def warm(
     requests: Iterable[WarmRequest], options: WarmOptions, report: Callable[[WarmResult], None], done: IO[str] | None
 ) -> None:
-    """Send the requests; `report` is called with each result. Successful requests are appended to `done`."""
+    """Send the requests, and call `report` with each result. Appends each successful request to the file `done`."""
     limiter = RateLimiter(options.per_s)
     connector = TCPConnector(limit=options.concurrency)
     timeout = ClientTimeout(total=options.timeout_s)
@@ -143,9 +142,10 @@ async def _result(session: ClientSession, request: WarmRequest, server: str) -> 
 
 
 def _target(request: WarmRequest, server: str) -> tuple[URL, dict[str, str]]:
-    """The URL to request at the server, and the headers of the request.
+    """The URL to send a request to, and the headers of the request.
 
-    The Host header has the host of the list's URL, by which the server finds the site.
+    If the request goes to another server than the URL's own host, its Host header still has that host, because the
+    server finds the site by it.
     """
     headers = {"Accept": request.accept}
     if not server or request.url.startswith("/"):

@@ -14,7 +14,10 @@ class Kept:
     """The parts that a reload passes on from the old server of this process to the new one."""
 
     def __init__(self, siblings: Siblings | None = None, locks: RenderLocks | None = None) -> None:
-        """`siblings` sends messages to the other fronts of this host; all fronts share `locks`. None: only one front."""
+        """`siblings` sends messages to the other fronts of this host, and all fronts share `locks`.
+
+        Both have the value None on a host with a single front.
+        """
         self.siblings = siblings
         self.locks = locks
         self.metrics = Metrics()
