@@ -83,7 +83,7 @@ def test_a_second_run_makes_only_the_requests_that_failed(server: Running, tmp_p
     warm("-", "--server", server.address, "--resume", str(state), stdin=listed)
     second = warm("-", "--server", server.address, "--resume", str(state), stdin=listed)
     assert counted(second.stdout) == {("404", "1")}
-    assert "2 skipped: a former run made them" in second.stdout
+    assert "2 skipped: an earlier run made them" in second.stdout
 
 
 def test_a_resume_file_of_a_killed_run(server: Running, tmp_path: Path) -> None:

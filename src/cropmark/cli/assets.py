@@ -45,13 +45,15 @@ BY = "command line"
 
 Branch = Annotated[str, typer.Option(parser=parse_name, help="Branch of the stack.")]
 Uids = Annotated[list[str], typer.Argument(parser=parse_name, help="Uids of assets.")]
-Locale = Annotated[str, typer.Option(parser=parse_locale, help="Locale of the publication; any will do for images.")]
+Locale = Annotated[
+    str, typer.Option(parser=parse_locale, help="Locale of the publication; any locale works for images.")
+]
 Publish = Annotated[list[str] | None, typer.Option(parser=parse_name, help="Environment to publish in; repeatable.")]
 
 
 @app.command()
 def add(
-    paths: Annotated[list[Path], typer.Argument(help="Files, and folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders that contain files.")],
     publish: Publish = None,
     tag: Annotated[list[str] | None, typer.Option(parser=parse_name, help="Tag for the assets; repeatable.")] = None,
     folder: Annotated[str | None, typer.Option(parser=parse_name, help="Uid of a folder for the assets.")] = None,
@@ -199,7 +201,7 @@ def unpublish_assets(
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Unpublish assets from environments. They stay in the library."""
+    """Unpublish assets from environments. The assets stay in the library."""
     publishing = PublishRequest(tuple(environments), (locale,), None, unix_ms(at))
     with open_library(read_settings(config, data_dir=data)) as store:
         place = BranchRef(select_stack(store, stack).api_key, branch)
@@ -222,7 +224,7 @@ def replace(
 ) -> None:
     """Add a file as the new version of an asset.
 
-    Environments serve the version that was published there until the new version is published there.
+    Environments continue to serve the old version until the new version is published in them.
     """
     import asyncio
 
@@ -274,7 +276,7 @@ def remove(
 
 @contextmanager
 def _uid_in_errors(uid: str) -> Iterator[None]:
-    """Raise BadRequest with the uid in place of NotFound in the block."""
+    """Replace a NotFound error of the block with a BadRequest error that names the uid."""
     try:
         yield
     except NotFound as error:

@@ -33,7 +33,7 @@ def batch(
         int | None, typer.Option(min=1, help="Workers of the local cluster.", show_default="the CPUs available")
     ] = None,
     renderers: Annotated[int, typer.Option(min=1, help="Renderer processes of each worker.")] = 1,
-    accept: Annotated[str, typer.Option(help="Accept header that the formats are chosen for.")] = "",
+    accept: Annotated[str, typer.Option(help="Accept header by which formats are chosen.")] = "",
     config: ConfigFile = None,
 ) -> None:
     """Make the renditions of a manifest on a Dask cluster. A second run makes only the missing renditions.

@@ -107,7 +107,7 @@ def _codecs() -> Iterator[Check]:
     not_read = ", ".join(format_.value for format_ in Format if format_ not in READABLE)
     yield Check(Status.OK, f"not read: {not_read}; such a source is sent unchanged or refused, by dialect")
     yield Check(
-        Status.OK, 'svg is drawn, without text, where the setting svg is "rasterize"; else it counts as not read'
+        Status.OK, 'svg is read and drawn, without text, if the setting svg is "rasterize"; otherwise svg is not read'
     )
     for extra in EXTRAS:
         yield _extra(extra)

@@ -72,7 +72,7 @@ def compare(
     two: Annotated[str, typer.Argument(help="The URL to compare with, such as that of this server.")],
     accept: Annotated[str, typer.Option(help="Accept header of both requests.")] = "",
     tolerance: Annotated[
-        float, typer.Option(min=0, max=255, help="Largest mean difference of the pixels, in levels of 255.")
+        float, typer.Option(min=0, max=255, help="Largest mean difference of equal images, in levels from 0 to 255.")
     ] = 5.0,
     as_json: AsJson = False,
     config: ConfigFile = None,

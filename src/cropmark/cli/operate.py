@@ -82,7 +82,9 @@ def purge(
     source: Annotated[str | None, typer.Option(help="Path of one source, such as summer/beach.jpg.")] = None,
     prefix: Annotated[str | None, typer.Option(help="All sources with a path that begins with this prefix.")] = None,
     url: Annotated[str | None, typer.Option(help="URL of one variant.")] = None,
-    tag: Annotated[str | None, typer.Option(help="All sources with this key of their origin, or of the site.")] = None,
+    tag: Annotated[
+        str | None, typer.Option(help="All sources with this key from their origin, or all of the site with this name.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All variants and originals.")] = False,
     soft: Annotated[
         bool, typer.Option("--soft", help="Serve old variants from memory and disk until new ones are rendered.")
@@ -106,7 +108,7 @@ def purge(
         case {"purged": int(count), **rest}:
             out.print(f"{count} {'variant' if count == 1 else 'variants'} purged", highlight=False)
             if "other_servers" in rest:
-                out.print("Redis does not respond: other servers purge them when it does", highlight=False)
+                out.print("Redis does not respond: other servers purge when it responds again", highlight=False)
         case _:
             fail(f"{server} responds but is not a cropmark server | name the server with --server")
 

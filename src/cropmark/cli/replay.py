@@ -42,7 +42,7 @@ def replay(
         int | None, typer.Option(min=1, help="Number of URLs, the most requested first.", show_default="all")
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0, max=255, help="Largest mean difference of equal images, in levels of 255.")
+        float, typer.Option(min=0, max=255, help="Largest mean difference of equal images, in levels from 0 to 255.")
     ] = 5.0,
     worst: Annotated[int, typer.Option(min=0, max=200, help="Number of image pairs in the report.")] = 24,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,

@@ -21,7 +21,7 @@ def warm(
     urls: Annotated[
         str,
         typer.Argument(
-            help="A file or URL with one URL or path a line, a sitemap, or a manifest; - is standard input."
+            help="File or URL of the list: one URL or path per line, a sitemap, or a manifest; - is standard input."
         ),
     ],
     server: Annotated[
@@ -31,18 +31,19 @@ def warm(
             show_default="the host of each URL; for paths this machine, the configured port",
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at the same time.")] = 4,
+    concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Largest number of requests at the same time.")] = 4,
     rate: Annotated[
-        float | None, typer.Option(min=0.01, help="Most requests in a second.", show_default="unlimited")
+        float | None, typer.Option(min=0.01, help="Largest number of requests per second.", show_default="unlimited")
     ] = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(help="Accept header; repeatable: each URL is requested with each.", show_default="*/*"),
+        typer.Option(help="Accept header; repeatable. Each URL is requested once per header.", show_default="*/*"),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="File of the requests that succeeded: they are skipped, and new ones appended.")
+        Path | None,
+        typer.Option(help="File that lists successful requests: these are skipped, and new ones are appended."),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one response.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Longest time for one response, in seconds.")] = 60.0,
     config: ConfigFile = None,
 ) -> None:
     """Request many URLs, so that the server's caches contain their images. Exits with 1 if a request failed."""
@@ -102,7 +103,7 @@ def _print(summary: WarmSummary) -> None:
         table.add_row(status, cache, f"{count:,}")
     if summary.counts:
         out.print(table)
-    skipped = f", {summary.skipped:,} skipped: a former run made them" if summary.skipped else ""
+    skipped = f", {summary.skipped:,} skipped: an earlier run made them" if summary.skipped else ""
     out.print(f"{summary.counts.total():,} requests, {summary.bytes:,} bytes{skipped}", highlight=False)
     for failed in summary.failures[:LISTED_FAILURES]:
         reason = " ".join(part for part in (str(failed.status or ""), failed.reason) if part)

@@ -11,8 +11,8 @@
   have missed purges. It then drops all entries of its own caches and continues at the end of the stream.
 - After a lost connection, a server checks if the stream still has its purges of the last minute, and adds missing ones
   again.
-- A purge that could not be carried out completely is repeated, and so is a drop. Until it succeeds, the position is not
-  saved. Above MAX_UNFINISHED unfinished purges, one purge of everything replaces them.
+- A purge or a drop that could not be carried out completely is repeated. Until it succeeds, the position is not saved.
+  Above MAX_UNFINISHED unfinished purges, one purge of everything replaces them.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def list_environments(library: Library, request: ManagementRequest) -> Json:
 
 
 def environment(library: Library, request: ManagementRequest) -> Json:
-    """Return the environment with a name or uid."""
+    """Return the environment that has the given name or uid."""
     for found in library.environments(request.branch.stack):
         if request.path_values["name"] in (found.name, found.uid):
             return {"environment": environment_json(found)}

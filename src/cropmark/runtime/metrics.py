@@ -95,7 +95,7 @@ class Metrics:
         self._fetched_bytes.labels(site).inc(length)
 
     def read_from(self, owner: object, read: ReadSamples) -> Callable[[], None]:
-        """Expose the values that the object `owner` counts. Returns a function that ends this.
+        """Expose the values that the object `owner` counts, until the returned function is called.
 
         `read` returns the values, and is called at each scrape. If several servers share an owner, it is read once per
         scrape. After the last server has ended its reading, the owner's counters stay at their last values.

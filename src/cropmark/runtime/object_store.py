@@ -133,7 +133,7 @@ _TIMED_OUT: Final = re.compile(r"TimedOut|timed out|kind: Timeout", re.IGNORECAS
 
 
 def failure_of(error: BaseException, key: str = "") -> Failure:
-    """The kind of failure of an error that a call to a store raised. `key` is the key of the object in the call.
+    """Classify an error that a call to a store raised. `key` is the key of the object in the call.
 
     The error's class and text decide. The text contains the key, which a client may have chosen. If the key itself
     looks like an error, the text is ignored.

@@ -19,8 +19,8 @@ class PurgeGenerations:
     def __init__(self, limit: int = LIMIT, *, start: int = 0) -> None:
         """`start` is added to all generations except 0.
 
-        If generations are stored longer than this process runs, `start` must be the time of its start, so that a new
-        process does not repeat them.
+        If generations are stored longer than this process runs, `start` must be the time at which this process started.
+        Otherwise a new process would use the same generations again.
         """
         self._limit = limit
         self._start = start

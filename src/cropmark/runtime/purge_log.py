@@ -21,9 +21,9 @@ P = TypeVar("P", float, int, Position)
 
 
 class LatestPurges(Generic[P]):
-    """The latest purge of each prefix of tags. A purge is a value that grows, such as a number or a time.
+    """The latest purge of each purged prefix of tags. Purges are given by their number, time or position.
 
-    Finding a tag's purge takes one lookup for each different length of the prefixes.
+    Finding the latest purge of a tag takes one lookup for each different length of the prefixes.
     """
 
     def __init__(self, start: P, limit: int = LIMIT) -> None:

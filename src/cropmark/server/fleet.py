@@ -1,4 +1,4 @@
-"""Builds the objects that purge all fronts of a host, all servers that share a Redis, and the CDN before them."""
+"""Builds the objects that purge all fronts of a host, all servers that share a Redis, and the CDN."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ class HostPurger:
         return max([count, *(int(answer["purged"]) for answer in second if "purged" in answer)])
 
     async def _drop_originals(self, number: int) -> None:
-        """Remove the cached originals of a front that does not listen, so that it cannot purge. Raises InternalError.
+        """Remove the cached originals of another front, which has ended or does not listen yet. Raises InternalError.
 
-        If that front is starting, it may have listed the removed originals already. It then fetches them again.
+        A front that is starting may have listed the removed originals already. It then fetches them again.
         """
         try:
             await asyncio.to_thread(drop_originals, self._settings, number)

@@ -87,11 +87,11 @@ def originals_folder(settings: Settings, number: int) -> Path:
 
 
 def position_file(settings: Settings, number: int) -> Path:
-    """The file with a front's position in the stream of all servers' purges: the last purge that it has carried out.
+    """The file with a front's position in the stream of all servers' purges.
 
-    The file is in the cache folder, because two servers may share a data folder, but not a position. A front without a
-    file is new: its only entries are those of the shared disk cache. So its file is created with the position of the
-    first front.
+    The front has carried out all purges up to this position. The file is in the cache folder, because two servers may
+    share a data folder, but not a position. A front without a file is new: its only entries are those of the shared
+    disk cache. So its file is created with the position of the first front.
     """
     first = cache_folder(settings) / "purges" / "position"
     if not number:

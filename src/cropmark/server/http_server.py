@@ -63,10 +63,7 @@ class HttpServer:
         return cls(listening, granian, connections, asyncio.ensure_future(connections.sweep_forever()))
 
     async def stop(self) -> None:
-        """Stop listening, and close all connections when their clients have received the last bytes.
-
-        Clients have LAST_BYTES_S for that.
-        """
+        """Stop listening, wait up to LAST_BYTES_S until clients have received the last bytes, and close connections."""
         self._sweeping.cancel()
         self._granian.stop()  # type: ignore[no-untyped-call]  # granian types the rest
         if self._granian.shared is not None:

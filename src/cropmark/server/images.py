@@ -32,10 +32,10 @@ class SiteImages:
         self._library = library
 
     async def of(self, sites: Sequence[Site], limit: int) -> list[ImageList | None]:
-        """One list of at most `limit` images per site; None for an origin, a bucket, or a library without a response.
+        """One list of at most `limit` images per site.
 
-        Sites with the same folder share one reading of it, and so do sites over the library. Assets of secured stacks
-        are left out, because their URLs need a token.
+        None for an origin, for a bucket, and for a library that does not respond. Each folder is read only once, and so
+        is the library. Assets of secured stacks are left out, because their URLs need a token.
         """
         folders = {folder.root: folder for site in sites if (folder := _folder_of(site)) is not None}
         lists = {root: await _folder_images(folder, limit) for root, folder in folders.items()}

@@ -242,7 +242,10 @@ class Supervisor:
             slot.pause_s = min(slot.pause_s * 2, LONGEST_PAUSE_S)
 
     def _kill_hung(self) -> None:
-        """Check the reports of the fronts, if CHECK_S has passed, and kill fronts that hang. _reap() restarts them."""
+        """Check the reports of the fronts, if CHECK_S has passed, and kill fronts that hang.
+
+        _reap() then schedules their restarts.
+        """
         if self._is_stopping or time.monotonic() < self._check_s:
             return
         self._check_s = time.monotonic() + CHECK_S

@@ -1,4 +1,4 @@
-"""Determines the client's IP address, by which quotas and fair shares count requests.
+"""Determines the IP address of a request's client, for rate limits, quotas, fair shares and logs.
 
 A connection that does not come from a trusted proxy has the client's own address, and X-Forwarded-For is ignored.
 If it comes from a trusted proxy, X-Forwarded-For is read from right to left, because each proxy appends the address

@@ -22,7 +22,7 @@ class Endpoint(Protocol):
     """Serves URLs that do not name an image, such as those of PixLab's API."""
 
     def matches(self, host: str, path: str) -> bool:
-        """True if this endpoint serves the URL. `host` has the form of host_name(); `path` is percent-encoded."""
+        """True if this endpoint serves the URL. `host` is a result of host_name(); `path` is percent-encoded."""
         ...
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...

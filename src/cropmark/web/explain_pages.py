@@ -133,9 +133,10 @@ async def _delivered(context: AdminContext, asked: ExplainedRequest, told: Expla
 def explained_url(
     context: AdminContext, request: Request, query: bytes, *, endpoints: bool = False
 ) -> ExplainedRequest:
-    """The URL after `url=` in a query, its site, and the request that it makes there.
+    """The URL after `url=` in `query`, the site that serves the URL, and the request for the site's dialect.
 
-    The URL may be percent-encoded as a whole. With `endpoints`, the URL of an endpoint is accepted too.
+    The URL may be percent-encoded as a whole. With `endpoints`, the URL of an endpoint is accepted too. Raises
+    BadRequest, NotFound, and the errors of AccessPolicy.authorize().
     """
     name, _, given = query.partition(b"=")
     whole = b"?" not in given and b"%3f" in given.lower()

@@ -1,8 +1,8 @@
 """Serves cache hits without a framework, a database or a thread. Nothing is awaited before the response is sent.
 
-Rules: a hit only parses the headers, finds its order in the memo, and peeks into the caches. It is a rendition in
-memory, or a small file on disk that is in the page cache. All else is left to miss.py: the first request of a URL, a
-cache miss, an original, a range. `python benchmarks/hit_path.py` measures this path.
+A hit is a rendition in memory, or in a small file on disk that is in the page cache. To serve a hit, this module only
+parses the headers, finds the order in the memo, and peeks into the caches. All else is left to miss.py: the first
+request of a URL, a cache miss, an original, a range. `python benchmarks/hit_path.py` measures this path.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def image_headers(
 ) -> RawHeaders:
     """The headers of an image response, without those that differ with each request, such as its id.
 
-    `origin` is the request's Origin. `expires_in_s` is the time until the signed URL expires; None: it does not.
+    `origin` is the request's Origin. `expires_in_s` is the time until the signed URL expires; None: never.
     """
     headers = [
         ("content-type", record.media_type),
@@ -277,7 +277,7 @@ def age_headers(
 ) -> RawHeaders:
     """The Age header, if the response repeats the origin's Cache-Control; else no header.
 
-    Age is the time since the origin was last asked. Caches subtract it from max-age.
+    Age is the time since the original was last fetched or revalidated. Caches subtract this time from max-age.
     Source: https://www.rfc-editor.org/rfc/rfc9111#section-5.1
     """
     if not _origin_cache_control(order, record, expires_in_s):

@@ -57,7 +57,7 @@ class Mount:
     def rest(self, host: str, path: str) -> str | None:
         """The path below the prefix, without a leading slash; None if this mount does not serve the URL.
 
-        `host` has the form of host_name(); `path` begins with a slash and is percent-encoded.
+        `host` is a result of host_name(); `path` begins with a slash and is percent-encoded.
         """
         if self.hosts and host not in self.hosts:
             return None

@@ -1,4 +1,4 @@
-"""Restricts access to the pages: none in development; in production they need an admin token or a session."""
+"""Decides which clients have access to the pages: in development all, in production those with a token or a session."""
 
 from __future__ import annotations
 

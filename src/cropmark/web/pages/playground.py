@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def data(sites: Iterable[tuple[Site, ImageList | None]], endpoints: Iterable[Site]) -> dict[str, Any]:
-    """The data for the playground's script, for encoding as JSON.
+    """The data for the playground's script, as JSON values.
 
     Contains the `sites` with their controls and images, then the sites `endpoints` with the controls of their requests.
     """

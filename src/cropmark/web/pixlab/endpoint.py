@@ -2,7 +2,7 @@
 
 endpoint, method ─▶ rate limit ─▶ early key ─▶ body, files to disk ─▶ key ─▶ fields ─▶ image ─▶ render, store ─▶ JSON
 
-The early key is a key in the query or in a header. The key that counts may also be in the body.
+The early key is in the query or in a header, and is checked before the body is read. A key may also be in the body.
 """
 
 from __future__ import annotations
