@@ -264,7 +264,7 @@ def test_doctor_passes(folder: Path) -> None:
         "OK    libvips 8.",
         "OK    AVIF is decoded and encoded",
         "OK    not read: svg, ",
-        "OK    svg is drawn, without text, where the setting svg is",
+        "OK    svg is read and drawn, without text, if the setting svg is",
         "extra heif",
         "can start",
         "cache folder",
