@@ -1,1 +1,1 @@
-"""The library: assets in a database, their bytes in a folder or a bucket."""
+"""The library of assets: metadata in a database, bytes in a folder or a bucket."""

@@ -1,6 +1,6 @@
 """Caches recently read objects of a bucket in anonymous temporary files.
 
-With it, requests for eight widths of one image fetch the image's object from the bucket once.
+So requests for eight widths of one image download the image from the bucket only once.
 """
 
 from __future__ import annotations
@@ -12,28 +12,31 @@ from typing import IO, Final
 from cachetools import LRUCache
 
 MAX_BYTES: Final = 64 * 2**20
-"""Total size of all copies. A larger object is fetched each time."""
+"""Total size of all cached copies. A larger object is not cached."""
 MAX_FILES: Final = 64
-"""Largest number of copies: each holds a descriptor open."""
+"""Largest number of cached copies. Each copy holds a file descriptor open."""
 
 
 class BlobCache:
-    """Copies by the digest of their bytes, so no copy is ever stale. Thread-safe if readers use pread."""
+    """Local copies of a bucket's objects, found by the digest of their bytes.
+
+    A digest always means the same bytes, so a copy is never stale. Thread-safe if all readers use pread().
+    """
 
     def __init__(self, limit_bytes: int = MAX_BYTES) -> None:
         self._files = _Files(limit_bytes)
         self._lock = Lock()
 
     def open(self, digest: str) -> int | None:
-        """A descriptor of the copy, which the caller closes; None if it is not cached."""
+        """A new file descriptor of the cached copy, which the caller closes. None if the object is not cached."""
         with self._lock:
             file = self._files.get(digest)
             return None if file is None else os.dup(file.fileno())
 
     def add(self, digest: str, file: IO[bytes]) -> int:
-        """Cache the file, which the caller must not use any more. Returns a descriptor of it, which the caller closes.
+        """Move a file into the cache. Returns a new file descriptor of the file, which the caller closes.
 
-        A file larger than the cache is not cached.
+        The caller must not use `file` after the call. A file larger than the cache is not cached.
         """
         with self._lock:
             descriptor = os.dup(file.fileno())
@@ -50,7 +53,7 @@ class BlobCache:
 
 
 class _Files(LRUCache[str, IO[bytes]]):
-    """An LRU cache that closes the files it evicts."""
+    """An LRU cache of open files. Closes each file that it evicts."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(limit_bytes, getsizeof=lambda file: max(_length(file), limit_bytes // MAX_FILES))

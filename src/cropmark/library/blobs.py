@@ -1,6 +1,7 @@
-"""Blobs in a folder, named by their digest. A blob is complete or absent, also after a crash.
+"""Stores the bytes of asset files (blobs) in a folder. Each blob is named by its digest.
 
-A blob is written to a temporary file, synced to disk, then renamed. Equal bytes are stored once.
+A blob is complete or absent, even after a crash: it is written to a temporary file, synced to disk, then renamed. Equal
+bytes are stored once.
 """
 
 from __future__ import annotations
@@ -22,22 +23,25 @@ CHUNK_BYTES: Final = 2**20
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _INCOMING: Final = "incoming"
 _STALE_PART_S: Final = 3600.0
-"""An unfinished file of this age was left by a crash."""
+"""An unfinished file that is older was left by a crash."""
 
 
 class BlobStore(Protocol):
-    """Storage for a library's bytes. All calls block, and raise OSError if the storage fails."""
+    """Stores the bytes of asset files by their SHA-256 digest.
+
+    All calls block. They raise OSError if the storage fails.
+    """
 
     def put(self, digest: str, source: OpenSource) -> None:
-        """Store the bytes, which have this digest. If they are stored already, their age becomes 0."""
+        """Store the bytes of `source` under their digest. Bytes that are already stored get the age 0."""
         ...
 
     def open(self, digest: str) -> int:
-        """A descriptor of the bytes, which the caller closes. Raises FileNotFoundError."""
+        """A file descriptor of the bytes, which the caller closes. Raises FileNotFoundError."""
         ...
 
     def age_s(self, digest: str) -> float | None:
-        """Seconds since the last put; None if the bytes are not stored."""
+        """Seconds since the last put() of the bytes with this digest; None if they are not stored."""
         ...
 
     def remove(self, digest: str) -> None: ...
@@ -47,7 +51,7 @@ class BlobStore(Protocol):
         ...
 
     def remove_unfinished(self) -> int:
-        """Remove the files that a crash left unfinished, and return their number."""
+        """Remove the files that a crash left unfinished. Returns the number of removed files."""
         ...
 
 
@@ -60,7 +64,7 @@ def digest_of(source: OpenSource) -> str:
 
 
 class FolderBlobStore:
-    """Implements BlobStore. The file with the digest `abcdef…` has the path `ab/cdef…` below the folder."""
+    """A BlobStore in a folder. The bytes with the digest `abcdef…` are in the file `ab/cdef…`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Reads and writes the objects of an object store, by blocking calls for the library's threads."""
+"""Reads and writes the objects of an object store such as S3. All calls block; the library makes them in threads."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _FIX: Final = "check its name, AWS_ENDPOINT (AWS_ALLOW_HTTP=true for http://) an
 
 
 class Bucket:
-    """The objects of an object store by path. Each object is complete or absent.
+    """The objects of an object store, addressed by path. An object is complete or absent.
 
-    All calls block. They raise OSError if the store fails, FileNotFoundError for an absent object.
+    All calls block. They raise FileNotFoundError for an absent object, and OSError if the store fails.
     """
 
     def __init__(self, store: Any) -> None:  # obstore has a type for each kind of store
@@ -37,10 +37,10 @@ class Bucket:
 
     @classmethod
     def from_url(cls, url: str, setting: str, *, role: bool = False) -> Bucket:
-        """The store at `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///folder`.
+        """Open the bucket at a URL: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///folder`.
 
-        Error messages name `setting`, the setting that has the URL. If `role` is true and the environment has no
-        credentials, those of the cloud instance are read from its metadata address. Raises LibraryUnavailable.
+        `setting` is the setting that contains the URL; error messages name it. If the environment has no credentials
+        and `role` is true, the credentials of the cloud instance are used. Raises LibraryUnavailable.
         """
         try:
             return cls(open_store(url, setting, _TIMES, role=role))
@@ -48,7 +48,7 @@ class Bucket:
             raise LibraryUnavailable(error.what, error.fix) from error
 
     def check(self, folder: str, setting: str) -> None:
-        """Raises LibraryUnavailable if the store cannot be reached or does not list the objects below `folder`."""
+        """Check that the store can be reached and lists the objects below `folder`. Raises LibraryUnavailable."""
         try:
             next(iter(obstore.list(self._store, folder)), None)
         except BaseError as error:
@@ -61,7 +61,7 @@ class Bucket:
         _call(lambda: obstore.put(self._store, path, content))
 
     def fetch(self, path: str, file: IO[bytes]) -> None:
-        """Write the object into the file."""
+        """Download the object into the file."""
 
         def download() -> None:
             file.writelines(obstore.get(self._store, path).stream())
@@ -79,12 +79,12 @@ class Bucket:
             return
 
     def objects(self, folder: str) -> list[Any]:  # obstore's mappings, as head() returns
-        """The metadata of all objects below a path."""
+        """The metadata of all objects below `folder`."""
         return _call(lambda: [entry for page in obstore.list(self._store, folder) for entry in page])
 
 
 def _call(act: Callable[[], T]) -> T:
-    """The value of `act`. Translates obstore's exceptions to FileNotFoundError and OSError."""
+    """Call `act` and return its value. Translates obstore's exceptions to FileNotFoundError and OSError."""
     try:
         return act()
     except NotFoundError as error:

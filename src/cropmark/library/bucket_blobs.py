@@ -1,4 +1,4 @@
-"""Blobs in an object store, named by their digest."""
+"""Stores the bytes of asset files (blobs) in an object store. Each blob is named by its digest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class BucketBlobStore:
-    """Implements BlobStore. The object with the digest `abcdef…` has the path `assets/ab/cdef…`."""
+    """A BlobStore in an object store. The bytes with the digest `abcdef…` are in the object `assets/ab/cdef…`."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -26,11 +26,14 @@ class BucketBlobStore:
 
     @classmethod
     def from_url(cls, url: str, *, role: bool = False) -> BucketBlobStore:
-        """The store at a URL. Raises LibraryUnavailable if the URL is not a store's, or credentials are missing."""
+        """The blob store in the bucket at a URL.
+
+        Raises LibraryUnavailable if the URL is not valid or credentials are missing.
+        """
         return cls(Bucket.from_url(url, SETTING, role=role))
 
     def check(self) -> None:
-        """Raises LibraryUnavailable if the store cannot be reached or listed."""
+        """Check that the store can be reached and lists its objects. Raises LibraryUnavailable."""
         self._bucket.check(_FOLDER, SETTING)
 
     def put(self, digest: str, source: OpenSource) -> None:
@@ -38,7 +41,7 @@ class BucketBlobStore:
         self._bucket.put(_object_path(digest), source)
 
     def open(self, digest: str) -> int:
-        """A descriptor of a local, anonymous copy of the object."""
+        """A file descriptor of a local copy of the object. The object is downloaded unless a copy is cached."""
         descriptor = self._cache.open(digest)
         if descriptor is not None:
             return descriptor
@@ -68,7 +71,7 @@ class BucketBlobStore:
                 yield digest
 
     def remove_unfinished(self) -> int:
-        """Removes nothing: an object store does not list unfinished objects."""
+        """Do nothing and return 0: an object store does not list unfinished objects."""
         return 0
 
 

@@ -1,8 +1,9 @@
-"""Stored results (images that PixLab links to) in an object store that several servers can share.
+"""Stores the results of PixLab requests in an object store, which several servers can share.
 
-Each result is a body and a record. The record is written after the body and removed before it, so a result with a
-record is complete. Each request reads the record from the store, without an index in memory. A sweep removes expired
-results, and the oldest ones if the limits are exceeded.
+PixLab's responses link to these images. Each result consists of two objects: a body, and a record with its metadata.
+The record is written after the body and removed before it, so a result with a record is complete. Each request reads
+the record from the store; the server has no index in memory. A periodic sweep removes expired results, then the oldest
+results until the limits are met.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _FOLDER: Final = "results"
 
 
 class BucketResults:
-    """Implements ports.ResultStore."""
+    """A ports.ResultStore in an object store."""
 
     def __init__(self, bucket: Bucket, limits: ResultLimits, clock: Callable[[], float] = time.time) -> None:
         self._bucket = bucket
@@ -55,7 +56,7 @@ class BucketResults:
     async def start(
         cls, url: str, limits: ResultLimits, *, role: bool = False, sweep_s: float = SWEEP_INTERVAL_S
     ) -> BucketResults:
-        """The results at a URL, swept in the background. Raises LibraryUnavailable."""
+        """Open the results in the bucket at a URL, and sweep them in the background. Raises LibraryUnavailable."""
         bucket = Bucket.from_url(url, SETTING, role=role)
         await asyncio.to_thread(bucket.check, _FOLDER, SETTING)
         results = cls(bucket, limits)
@@ -152,7 +153,10 @@ class BucketResults:
             self._remove([*group.record, *group.others])
 
     def _is_expired(self, group: _Group) -> bool:
-        """True if the group has a record and is older than the TTL, or has no record and is older than STALE_PART_S."""
+        """True if the result is older than the TTL.
+
+        A result without a record is unfinished. It expires after STALE_PART_S.
+        """
         age_s = self._clock() - group.written_s
         if not group.record:
             return age_s > STALE_PART_S
@@ -161,7 +165,11 @@ class BucketResults:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The objects of one result. `record` has the path of its record or is empty; `others` has all other paths."""
+    """The objects of one result.
+
+    `record` has the path of the result's record, or is empty if the record is missing. `others` has the paths of all
+    other objects. `written_s` is the Unix time at which the newest object was written.
+    """
 
     written_s: float
     bytes: int
@@ -170,7 +178,7 @@ class _Group:
 
 
 def _group_by_result(entries: list[dict[str, object]]) -> list[_Group]:
-    """The objects grouped by result, the oldest first."""
+    """Group the objects by result. The oldest result is first."""
     by_id: dict[str, list[tuple[str, float, int]]] = {}
     for entry in entries:
         path, modified, size = str(entry["path"]), entry["last_modified"], entry["size"]

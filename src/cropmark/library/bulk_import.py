@@ -1,4 +1,4 @@
-"""Bulk import into the library; a second run resumes an interrupted one."""
+"""Imports many local files into the library. A second run continues an interrupted import."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from cropmark.model.problems import BadRequest, Problem, SourceNotFound
 from cropmark.ports import OpenSource, Renderers, SourceVersion
 
 CONCURRENCY: Final = 4
-"""Number of files imported at the same time, so that reading, inspecting and committing different files overlap."""
+"""Number of files imported at the same time: one file is read while another is inspected or committed."""
 _MAX_FILES: Final = 1_000_000
 
 
 class ImportOutcome(Enum):
-    """The outcome of a file's import; the values are words of the command line's summary."""
+    """The outcome of a file's import. The values are the words in the summary that the command prints."""
 
     ADDED = "added"
     UNCHANGED = "unchanged"
@@ -44,7 +44,7 @@ class ImportOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImportRecord:
-    """A file, the outcome of its import, and its asset or the reason for the failure."""
+    """The outcome of one file's import, with the asset or the reason for the failure."""
 
     path: Path
     outcome: ImportOutcome
@@ -54,7 +54,11 @@ class ImportRecord:
 
 @dataclass(frozen=True, slots=True)
 class BulkImport:
-    """Options of an import. With `update`, a file that changed since its last import is added as a new version."""
+    """The options of an import.
+
+    With `update`, a file that changed since its last import becomes a new version. Without it, the change is only
+    reported.
+    """
 
     place: BranchRef
     by: str
@@ -64,9 +68,9 @@ class BulkImport:
 
 
 def files_in(paths: Iterable[Path]) -> list[Path]:
-    """All files that the paths name. A folder is replaced by the files below it, sorted, without hidden files.
+    """The files at the given paths. A folder is replaced by all files below it, sorted, without hidden files.
 
-    Raises SourceNotFound, and BadRequest for too many files.
+    Raises SourceNotFound for a missing path, and BadRequest for too many files.
     """
     files: list[Path] = []
     for path in paths:
@@ -88,7 +92,7 @@ async def import_files(
     options: BulkImport,
     report: Callable[[ImportRecord], None],
 ) -> None:
-    """Import the files, CONCURRENCY at a time; `report` is called with each record when it is complete.
+    """Import the files, CONCURRENCY at a time. Calls `report` with the record of each file when its import ends.
 
     One transaction adds the file, publishes it and stores its path, so a second run skips the file.
     """
@@ -123,11 +127,14 @@ async def _import_file(store: LibraryStore, renderers: Renderers, path: Path, op
 
 
 class UnknownType(Exception):
-    """Raised for a file of no known format. It is not imported, since it may never have been meant to be public."""
+    """Raised for a file of an unknown format.
+
+    Such a file is not imported, because it may not be intended for the public.
+    """
 
 
 async def inspect(source: OpenSource, renderers: Renderers, name: str) -> UploadInfo:
-    """The name and format of a file, and its size as a renderer reads it. Raises UnknownType and Problems."""
+    """The name, format and image size of a file. A renderer reads the size. Raises UnknownType and Problems."""
     upload = await inspect_file(source, renderers, os.fsencode(name).decode("utf-8", "replace")[-MAX_NAME_CHARS:])
     if upload.format is None and upload.other_type is None:
         raise UnknownType("not a known format")
@@ -135,9 +142,9 @@ async def inspect(source: OpenSource, renderers: Renderers, name: str) -> Upload
 
 
 def _already_imported(store: LibraryStore, path: Path, source: OpenSource, options: BulkImport) -> ImportRecord | None:
-    """The record of a file that an earlier run imported; None if the file must be imported.
+    """The record of a file that an earlier import stored; None if the file must be imported now.
 
-    Publishes the file's asset if the options require it.
+    Publishes the unchanged asset if the options request publishing and its newest version is not published.
     """
     asset = store.imported(options.place, _origin(path))
     if asset is None:
@@ -167,7 +174,7 @@ def _store_file(
 
 
 def _is_published(asset: Asset, publishing: PublishRequest) -> bool:
-    """True if the asset's newest version is published in each of the environments and locales."""
+    """True if the asset's newest version is already published in all requested environments and locales."""
     published = {(name, p.locale) for p in asset.publications if p.version == asset.newest for name in _names(p)}
     return all((name, locale) in published for name in publishing.environments for locale in publishing.locales)
 
@@ -177,7 +184,10 @@ def _names(publication: Publication) -> tuple[str, ...]:
 
 
 def _origin(path: Path) -> str:
-    """The absolute path as text, or as a `file:` URL if the path is not UTF-8. No two paths have the same text."""
+    """The text that identifies an imported file: its absolute path, or a `file:` URL if the path is not UTF-8.
+
+    Different paths have different texts.
+    """
     absolute = path.resolve()
     try:
         return os.fsencode(absolute).decode("utf-8")
@@ -192,7 +202,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def open_file(path: Path) -> OpenSource:
-    """Opens a local file, which the caller closes. Raises OSError, also if the path is not a regular file."""
+    """Open a local file, which the caller closes. Raises OSError, also if the path is not a regular file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for its writer
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):

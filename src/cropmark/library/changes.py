@@ -1,4 +1,4 @@
-"""The changes to a library since the last poll, made by any process."""
+"""Reads the changes to a library since the last poll. Any process may have made them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from cropmark.library.database import Change, ChangeKind, WriteTransaction
 from cropmark.library.tables import changes, clock, schedules
 
 RETENTION_MS: Final = 86_400_000
-"""Changes are stored for a day. A front that has not polled for half a day must drop all its cached lookups."""
+"""Changes are stored for a day. A front that last polled more than half a day ago must drop all its cached lookups."""
 
 __all__ = ["Change", "ChangeFeed", "ChangeKind", "changes_since", "prune"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeFeed:
-    """All changes up to the clock's value `n`.
+    """The answer to a poll: the changes since the previous poll, up to the value `n` of the library's clock.
 
-    `reset`: changes may be missing, so every cached lookup must be dropped. `due`: a scheduled publication is due.
+    If `reset` is true, changes may be missing, so every cached lookup must be dropped. If `due` is true, a scheduled
+    publication must be run now.
     """
 
     n: int
@@ -29,13 +30,14 @@ class ChangeFeed:
     reset: bool
     due: bool
     unpublishing_in_ms: Mapping[str, int] | None = None
-    """The time until each asset's next scheduled unpublishing, by uid; None if no schedule has changed."""
+    """Milliseconds until each asset's next scheduled unpublishing, by uid; None if no schedule has changed."""
 
 
 def changes_since(connection: Connection, n: int | None, now_ms: int, polled_ms: int = 0) -> ChangeFeed:
-    """The changes since the clock had the value `n`, which was read at `polled_ms`.
+    """The changes since the previous poll, at which the library's clock had the value `n`.
 
-    With `n` None, or a `polled_ms` of more than half of RETENTION_MS ago, the feed is a reset.
+    `polled_ms` is the time of that poll in Unix milliseconds. The feed is a reset without `n`, or if the poll is older
+    than half of RETENTION_MS.
     """
     newest = connection.execute(select(clock.c.n)).scalar_one()
     due_ms = connection.execute(select(func.min(schedules.c.at_ms))).scalar()
@@ -54,11 +56,11 @@ def changes_since(connection: Connection, n: int | None, now_ms: int, polled_ms:
 
 
 def _unpublishing(connection: Connection, now_ms: int) -> dict[str, int]:
-    """The time until each asset's next scheduled unpublishing in milliseconds, by uid."""
+    """Milliseconds until each asset's next scheduled unpublishing, by the asset's uid."""
     query = select(schedules.c.asset, func.min(schedules.c.at_ms)).where(schedules.c.action == "unpublish")
     return {uid: at_ms - now_ms for uid, at_ms in connection.execute(query.group_by(schedules.c.asset))}
 
 
 def prune(transaction: WriteTransaction) -> None:
-    """Delete changes older than RETENTION_MS."""
+    """Delete the changes that are older than RETENTION_MS."""
     transaction.connection.execute(delete(changes).where(changes.c.at_ms < transaction.now_ms - RETENTION_MS))

@@ -1,10 +1,11 @@
-"""Reads an export of Contentstack's command line (`csdx cm:stacks:export`), with or without versions.
+"""Reads an export by Contentstack's command line (`csdx cm:stacks:export`), with or without older versions.
 
 Layout, in the export's folder or in the folder of a branch:
-    assets/assets.json                       {"1": "….json", …}: names of files with the assets; before 2023 the assets
-    assets/versions/versioned-assets.json    the same layout, for older versions, if they were exported
-    assets/files/{asset}/{file name}         the bytes; before 2023 assets/{asset}/{file name}
+    assets/assets.json                       {"1": "….json", …}: the names of the files that list the assets
+    assets/versions/versioned-assets.json    the same for older versions, if they were exported
+    assets/files/{asset}/{file name}         the bytes
     assets/folders.json, environments/environments.json
+Before 2023, assets.json itself lists the assets, and the bytes are in assets/{asset}/{file name}.
 Source: https://github.com/contentstack/cli/tree/main/packages/contentstack-export
 """
 
@@ -44,12 +45,12 @@ _MAX_VERSION: Final = 2**31 - 1
 
 
 class ContentstackExport:
-    """Implements exports.Export."""
+    """The files of a Contentstack export. Implements exports.Export."""
 
     kontent_id: None = None
 
     def __init__(self, folder: Path, branch: str) -> None:
-        """Opens an export. Raises BadRequest if neither the folder nor its folder of the branch has assets."""
+        """Open the export in `folder`, or in its subfolder `branch`. Raises BadRequest if neither contains assets."""
         self._root = next((at for at in (folder, folder / branch) if (at / "assets" / "assets.json").is_file()), None)
         if self._root is None:
             raise BadRequest(
@@ -113,7 +114,7 @@ class ContentstackExport:
     def _version(
         self, uid: str, entry: dict[str, Any], all_: Sequence[dict[str, Any]]
     ) -> ExportedVersion | UnreadableEntry:
-        """One version of an asset; `all_` are the entries of all its versions."""
+        """Read one version of an asset. `all_` has the entries of all versions of the asset."""
         url, filename = delivery_url(entry, _PATH), entry.get("filename")
         if url is None or url["asset"] != uid or url["stack"] != self.api_key:
             return UnreadableEntry(uid, f"expected a URL with the ids of {self.api_key} and the asset")
@@ -134,9 +135,9 @@ class ContentstackExport:
     def _opener(self, uid: str, filename: str, sharing: Sequence[int]) -> Callable[[], OpenSource] | None:
         """A function that opens the file of a version; None if the file's name is not usable.
 
-        The versions of an asset with the same file name have one file in the export, and which of them was written last
-        is undefined. So the file belongs to the version that has its length. If versions with different file uids have
-        equal or unknown lengths, none of them is imported; `sharing` has their numbers.
+        Versions of an asset with the same file name share one file in the export, which has the bytes of only one
+        version. The file's length shows which version it is. `sharing` has the numbers of the versions that the length
+        cannot distinguish. If there are any, the returned function raises OSError and none of them is imported.
         """
         path = safe_file(self._assets / "files", uid, filename)
         old = safe_file(self._assets, uid, filename)
@@ -162,7 +163,7 @@ class ContentstackExport:
     # ------------------------------------------------------------------------------------------ files
 
     def _indexed(self, folder: Path, index: str) -> Iterator[dict[str, Any]]:
-        """The entries of the files that an index file names. Before 2023 the index itself has the entries."""
+        """The entries of all files that an index file names. Before 2023, the index itself contains the entries."""
         for value in self._values(folder / index):
             if isinstance(value, dict):
                 yield value
@@ -177,7 +178,10 @@ class ContentstackExport:
 
 
 def _sharing(entry: dict[str, Any], all_: Sequence[dict[str, Any]]) -> list[int]:
-    """The numbers of the versions to which the entry's file may belong; empty if it certainly is the entry's own."""
+    """The numbers of the versions that the entry's file may belong to.
+
+    Empty if the length of the file shows its version.
+    """
     found = [one for one in all_ if one.get("filename") == entry.get("filename")]
     found = [one for one in found if None in (sizes := (_size(one), _size(entry))) or sizes[0] == sizes[1]]
     files = {url["file"] for one in found if (url := delivery_url(one, _PATH))}
@@ -197,7 +201,7 @@ def _size(entry: dict[str, Any]) -> int | None:
 
 
 def _slug(url: Any) -> str | None:
-    """The last part of a permanent URL; None if the asset has no permanent URL."""
+    """The last segment of a permanent URL; None if the asset has no permanent URL."""
     slug = unquote(url.rpartition("/")[2]) if isinstance(url, str) else ""
     return text_of(slug) or None
 

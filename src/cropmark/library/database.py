@@ -1,7 +1,8 @@
-"""The database: SQLite in a file, or PostgreSQL at a URL, with one writer at a time.
+"""The library's database: an SQLite file, or PostgreSQL at a URL. Only one transaction writes at a time.
 
-A write transaction first increments the clock, which blocks every other writer until the transaction ends. Changes
-therefore become visible in the order of their numbers: a reader that sees change n sees all changes before it.
+A write transaction begins by incrementing a counter, the library's clock. That blocks all other writers until the
+transaction ends. So changes become visible in the order of their numbers: a reader that sees change n sees all changes
+before it.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ from cropmark.library.errors import FILE, LibraryUnavailable
 from cropmark.model.problems import DatabaseUnavailable
 
 HEAD = "0003"
-"""The newest migration."""
+"""The revision of the newest migration."""
 TIMEOUT_S: Final = 5.0
 """Default time limit of a query and of connecting to PostgreSQL."""
 WRITE_FACTOR: Final = 3
-"""The time limit of a write transaction, as a multiple of a query's limit: it waits for the writers before it."""
+"""The time limit of a write transaction, as a multiple of a query's limit. It includes the wait for other writers."""
 _BUSY_MS = 15_000
 
 
 class ChangeKind(Enum):
-    """The kind of a row in the table `changes`."""
+    """The kind of a change, as stored in the table `changes`."""
 
     ASSET = "asset"
     WITHDRAWN = "withdrawn"
-    """The asset was unpublished in an environment; its renditions are dropped."""
+    """The asset was unpublished in an environment. Its cached renditions are dropped."""
     DELETED = "deleted"
     STACK = "stack"
     """Any entry of the stack may have changed."""
@@ -55,7 +56,10 @@ class ChangeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change in the library: its kind, and the uids of the changed stack and asset."""
+    """A change to the library: its kind, and the uids of the changed stack and asset.
+
+    `n` is the number of the write transaction that made the change.
+    """
 
     n: int
     kind: ChangeKind
@@ -65,7 +69,7 @@ class Change:
 
 @dataclass(slots=True)
 class WriteTransaction:
-    """A write transaction. Records its changes for all fronts, with its number `n`, the clock's new value."""
+    """A write transaction in progress. `n` is its number: the new value of the library's clock."""
 
     connection: Connection
     n: int
@@ -73,16 +77,17 @@ class WriteTransaction:
     changes: list[Change] = field(default_factory=list, repr=False)
 
     def record_change(self, kind: ChangeKind, stack: str = "", uid: str = "") -> None:
-        """Record a change, so that every front drops its cached lookups of the stack or the asset."""
+        """Record a change. Every front then drops its cached lookups of the stack or the asset."""
         row = {"n": self.n, "place": len(self.changes), "kind": kind.value, "stack": stack, "uid": uid}
         self.connection.execute(insert(tables.changes).values(**row, at_ms=self.now_ms))
         self.changes.append(Change(self.n, kind, stack, uid))
 
 
 class Database:
-    """Connections to one library. All calls block. Raises DatabaseUnavailable if the database does not respond.
+    """The connections to a library's database. All calls block.
 
-    `before_commit` is called with the changes of a write transaction before its commit, which may still fail.
+    Calls raise DatabaseUnavailable if the database does not respond. `before_commit` is called before each commit, with
+    the changes of the write transaction. The commit may still fail after that.
     """
 
     def __init__(self, url: URL, clock: Callable[[], float] = time.time, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -95,7 +100,7 @@ class Database:
     def open(
         cls, where: str | Path, clock: Callable[[], float] = time.time, *, timeout_s: float = TIMEOUT_S
     ) -> Database:
-        """The database at a URL or in a folder, created or migrated if necessary.
+        """Open the database at a URL or in a folder. Creates or migrates the database if necessary.
 
         `timeout_s` limits each query of PostgreSQL; an SQLite file has no such limit. Raises LibraryUnavailable.
         """
@@ -117,7 +122,7 @@ class Database:
 
     @contextmanager
     def read_transaction(self, *, timeout_s: float | None = None) -> Iterator[Connection]:
-        """A read-only transaction. `timeout_s` replaces the database's time limit for its queries."""
+        """A read-only transaction. `timeout_s` replaces the default time limit of its queries."""
         options = {} if timeout_s is None else {"timeout_s": timeout_s}
         with _translate_errors(), self.engine.connect().execution_options(**options) as connection:
             yield connection
@@ -145,8 +150,10 @@ class Database:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise DatabaseUnavailable if the database does not respond or is locked. Other errors are bugs and not
-    changed."""
+    """Translate the errors of a database that does not respond or is locked to DatabaseUnavailable.
+
+    Other errors are bugs, and are raised unchanged.
+    """
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
@@ -162,9 +169,9 @@ def database_unavailable() -> DatabaseUnavailable:
 
 
 def parse_url(where: str | Path) -> URL:
-    """The URL for SQLAlchemy. `where` is a database's URL, or the folder of an SQLite file, which is created.
+    """The URL of a database for SQLAlchemy. `where` is a URL, or the folder of an SQLite file.
 
-    Raises LibraryUnavailable.
+    Creates the folder if it does not exist. Raises LibraryUnavailable.
     """
     if isinstance(where, Path):
         try:
@@ -214,7 +221,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _revision(engine: Engine) -> str | None:
-    """The database's current migration; None if it is empty."""
+    """The revision of the database's last migration; None if the database is empty."""
     try:
         with engine.connect() as connection:
             revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()

@@ -1,6 +1,6 @@
-"""The content of a vendor's export: folders, assets with all versions, publications and environments.
+"""Types for the content of a vendor's export: folders, assets with all versions, publications and environments.
 
-ContentstackExport and KontentExport read it; site_import stores it.
+ContentstackExport and KontentExport read an export; site_import stores it in the library.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _READ_CHARS = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ExportedVersion:
-    """One version of an asset, with its file. `path` is the path of its delivery URL; `open_file` raises OSError."""
+    """One version of an asset. `path` is the path of its delivery URL. `open_file` opens its file or raises OSError."""
 
     number: int
     path: str
@@ -54,7 +54,10 @@ class ExportedPublication:
 
 @dataclass(frozen=True, slots=True)
 class ExportedAsset:
-    """An asset with its versions, the oldest first. `origin`, such as `kontent:{id}`, identifies its source."""
+    """An asset with its versions, the oldest first.
+
+    `origin` identifies the asset at the vendor, such as `kontent:{id}`. `slug` is the end of its permanent URL.
+    """
 
     uid: str
     origin: str
@@ -85,7 +88,7 @@ class UnreadableEntry:
 
 
 class Export(Protocol):
-    """A vendor's export. Reading it raises BadRequest if the files are not a valid export, and OSError."""
+    """A vendor's export. Its methods raise BadRequest if the files are not a valid export, and OSError."""
 
     @property
     def api_key(self) -> str | None:
@@ -107,7 +110,7 @@ class Export(Protocol):
         ...
 
     def assets(self) -> Iterator[ExportedAsset | UnreadableEntry]:
-        """The assets. Each is read only when the iterator reaches it."""
+        """The assets. Each asset is read only when the iteration reaches it."""
         ...
 
 
@@ -115,9 +118,10 @@ class Export(Protocol):
 
 
 def json_values(file: IO[str], name: str) -> Iterator[Any]:
-    """The values of a JSON array or object, parsed one at a time because the file may be larger than the memory.
+    """Yields the values of a JSON array or object, parsed one at a time.
 
-    Raises BadRequest if the file is neither an array nor an object, and where it is malformed.
+    The file may be larger than the memory. `name` is its name in error messages. Raises BadRequest if the file is
+    malformed, or is neither an array nor an object.
     """
     reader = _ValueReader(file, name)
     opening = reader.next_char()
@@ -149,7 +153,7 @@ class _ValueReader:
         return BadRequest(f"{self._name} is not valid JSON", fix="export again")
 
     def next_char(self) -> str:
-        """The next character after white space. Raises BadRequest at the end of the file."""
+        """The next character that is not white space. Raises BadRequest at the end of the file."""
         while not (text := self._text.lstrip()):
             if not self._more():
                 raise self.malformed()
@@ -161,7 +165,7 @@ class _ValueReader:
         self._text = self._text[1:]
 
     def value(self) -> Any:
-        """The next value. Reads on after a number, since more digits may follow in the file."""
+        """The next JSON value. At the end of the text read so far, reads more: a number may have more digits."""
         self.next_char()
         while True:
             try:
@@ -182,17 +186,17 @@ class _ValueReader:
 
 
 def text_of(value: Any, default: str = "") -> str:
-    """The value as valid text, cut to MAX_NAME_CHARS, if it is a text that is not empty; else the default."""
+    """The value as valid text, cut to MAX_NAME_CHARS. The default if the value is empty or not a string."""
     return long_text_of(value)[:MAX_NAME_CHARS] or default
 
 
 def long_text_of(value: Any) -> str:
-    """The value as valid text of any length; empty if it is not a text."""
+    """The value as valid text of any length; empty if the value is not a string."""
     return clean_text(value) if isinstance(value, str) else ""
 
 
 def delivery_url(entry: Mapping[str, Any], pattern: re.Pattern[str]) -> re.Match[str] | None:
-    """The match of the pattern with the path of an entry's URL; None if the URL is missing or has another form."""
+    """Match the path of an entry's URL with the pattern. None if the URL is missing or does not match."""
     try:
         path = unquote(urlsplit(entry["url"]).path)
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -209,7 +213,7 @@ def unix_ms_of(value: Any) -> int | None:
 
 
 def safe_file(folder: Path, *names: str) -> Path | None:
-    """The path of a file below the folder; None if a name could lead out of it or is invalid text."""
+    """The path of a file below the folder; None if a name is invalid text or could lead out of the folder."""
     if any(not name or "/" in name or not is_valid_text(name) or name in (".", "..") for name in names):
         return None
     return folder.joinpath(*names)

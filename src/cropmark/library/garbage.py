@@ -1,6 +1,6 @@
-"""Finds and removes the garbage that a crash leaves in a library: unreferenced bytes and unfinished files.
+"""Finds and removes the garbage that a crash leaves in a library: unreferenced blobs and unfinished files.
 
-A crash never loses the bytes of a version. If a lost disk does, only a backup can restore them.
+A crash never loses the bytes of a version. Bytes that were lost with a disk can only be restored from a backup.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from cropmark.library.store import LibraryStore
 from cropmark.library.tables import versions
 
 MIN_AGE_S: Final = 3600.0
-"""Unreferenced bytes of a lower age are not removed: another process may be about to add a version with them."""
+"""Younger unreferenced blobs are not removed: another process may be about to add a version with their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryState:
-    """The state of a library's bytes.
+    """The state of a library's blobs.
 
-    `stored` is the number of blobs that a version has. `orphans` are the digests of blobs that no version has,
-    `missing` the digests of absent blobs that a version has.
+    `stored` is the number of stored blobs that a version uses. `orphans` has the digests of blobs that no version uses.
+    `missing` has the digests of blobs that a version uses but that are not stored.
     """
 
     stored: int
@@ -33,7 +33,7 @@ class LibraryState:
 
 
 def check(store: LibraryStore) -> LibraryState:
-    """Compare the stored bytes with the versions. Raises OSError if the storage fails."""
+    """Compare the stored blobs with the versions in the database. Raises OSError if the storage fails."""
     with store.database.read_transaction(timeout_s=LONG_TIMEOUT_S) as connection:
         referenced = set(connection.execute(select(versions.c.digest).distinct()).scalars())
     stored = set(store.blobs.digests())
@@ -45,7 +45,7 @@ def check(store: LibraryStore) -> LibraryState:
 
 
 def collect_garbage(store: LibraryStore, *, min_age_s: float = MIN_AGE_S) -> int:
-    """Remove orphans of at least `min_age_s` and unfinished files; return the number of removed files."""
+    """Remove unfinished files, and orphans that are at least `min_age_s` old. Returns the number of removed files."""
     return store.delete_unreferenced(check(store).orphans, min_age_s=min_age_s) + store.blobs.remove_unfinished()
 
 

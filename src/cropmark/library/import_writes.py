@@ -1,4 +1,4 @@
-"""Writes the rows of an imported site within a transaction, with the vendor's ids."""
+"""Writes an imported site to the database, within a transaction. The rows have the vendor's ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cropmark.model.problems import BadRequest
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """A version with its bytes in the blob store. `file`: None if the library had the version already."""
+    """An exported version with its bytes in the blob store. A version that the library already has gets no new `file`."""
 
     version: ExportedVersion
     digest: str
@@ -29,7 +29,10 @@ class StoredVersion:
 def write_stack(
     transaction: WriteTransaction, name: str, api_key: str | None, kontent_id: str | None, *, secured: bool
 ) -> Stack:
-    """The stack with `api_key` or `kontent_id`, else a new stack. Raises BadRequest if another stack has the name."""
+    """Find the stack with this `api_key` or `kontent_id`, or create it.
+
+    Raises BadRequest if the new stack has the name of another stack.
+    """
     query = select(stacks.c.api_key).where(or_(stacks.c.api_key == api_key, stacks.c.kontent_id == kontent_id))
     known = transaction.connection.execute(query).scalar()
     if known is not None:
@@ -41,10 +44,11 @@ def write_stack(
 
 
 def write_environments(transaction: WriteTransaction, stack: str, exported: Mapping[str, str]) -> dict[str, str]:
-    """The library's uid of each exported environment, by its exported uid.
+    """Find or create the exported environments. Returns the uid of each in the library, by its uid in the export.
 
-    If the stack has no environment of that name or uid, one is created with the exported uid. An environment is absent
-    from the result if another stack has an environment with its uid.
+    `exported` has the names of the environments by uid. An existing environment of the stack is found by its name, then
+    by its uid. A new environment gets the exported uid. If another stack already uses that uid, the environment is not
+    created and is missing in the result.
     """
     found: dict[str, str] = {}
     for uid, name in exported.items():
@@ -62,9 +66,9 @@ def write_environments(transaction: WriteTransaction, stack: str, exported: Mapp
 
 
 def write_folder(transaction: WriteTransaction, place: BranchRef, folder: ExportedFolder, by: str) -> bool:
-    """Insert a folder if the library does not have it.
+    """Insert a folder, unless the branch already has it.
 
-    False if its uid is that of an asset, or of a folder in another stack or branch.
+    Returns False if its uid belongs to an asset, or to a folder in another stack or branch.
     """
     query = select(assets).where(assets.c.uid == folder.uid)
     known = transaction.connection.execute(query).first()
@@ -84,10 +88,10 @@ def write_asset(
     parent_uid: str | None,
     by: str,
 ) -> None:
-    """Insert the asset with its new versions and publications, or add them to it if the library has the asset.
+    """Insert an asset with its versions and publications. If the branch already has the asset, only add the new ones.
 
-    Raises BadRequest if another stack or branch has an asset with the uid, if a folder has the uid, or if another
-    version has the id of a file.
+    Raises BadRequest if the uid belongs to a folder, or to an asset in another stack or branch. Also raises BadRequest
+    if the id of a new file belongs to another version.
     """
     connection, newest = transaction.connection, max(one.version.number for one in new)
     row = connection.execute(select(assets).where(assets.c.uid == asset.uid)).first()
@@ -130,10 +134,10 @@ def _insert_version(transaction: WriteTransaction, uid: str, one: StoredVersion,
 
 
 def _publish(transaction: WriteTransaction, asset: ExportedAsset, environment_uids: Mapping[str, str]) -> None:
-    """Publish the versions that are published in the export, unless the environment and locale have a publication.
+    """Publish the versions that are published in the export. Existing publications stay unchanged.
 
-    All older versions are stored as published in the past: an export does not say which were, and pages may still
-    have their URLs.
+    All older versions are recorded as published in the past, because pages may still have their URLs. The export does
+    not say which of them were really published.
     """
     connection = transaction.connection
     stored = set(connection.execute(select(versions.c.number).where(versions.c.asset == asset.uid)).scalars())

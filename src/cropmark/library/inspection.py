@@ -1,4 +1,4 @@
-"""Finds the format, size or media type of a file that is to be stored."""
+"""Finds the format and size, or the media type, of a file before it is stored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cropmark.runtime.reads import source_format, source_media_type
 
 
 async def inspect_file(source: OpenSource, renderers: Renderers, name: str) -> UploadInfo:
-    """The format and size of an image, or the media type of another file. Finds neither for an unknown type.
+    """The format and size of an image, or the media type of another file. An unknown type has neither.
 
-    Raises Problems; a broken image raises SourceUnusable.
+    An image has no size if cropmark cannot read its format. Raises Problems, such as SourceUnusable for a broken image.
     """
     format_ = source_format(source)
     if format_ is None:

@@ -1,7 +1,7 @@
-"""Creates, revokes and finds keys. A key is shown once; only its digest is stored, and keys are looked up by digest.
+"""Creates, revokes and finds API keys. A key is shown once; only its digest is stored.
 
-SHA-256 without salt or stretching is safe for a key of 32 random bytes, which cannot be guessed by trying. It is not
-safe for chosen passwords, so production rejects short keys (docs/decisions/0122).
+SHA-256 without salt or stretching is safe for keys of 32 random bytes, which cannot be guessed. It is not safe for
+passwords that people choose, so production rejects short keys (docs/decisions/0122).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ RECOMMENDED_CHARS: Final = 32
 
 
 def digest_of(secret: str) -> str:
-    """The digest by which a key is stored and looked up."""
+    """The digest of a secret. Keys are stored and found by it."""
     return hashlib.sha256(b"cropmark key\n" + secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def new_secret(kind: KeyKind) -> str:
-    """A new key of 32 random bytes. Its prefix names the kind of key, so that a leaked key can be recognized."""
+    """A new random secret of 32 bytes. Its prefix names the kind of key, so that a leaked key can be recognized."""
     return f"cropmark_{kind.value}_{secrets.token_urlsafe(32)}"
 
 
 def create(transaction: WriteTransaction, kind: KeyKind, name: str, scope: KeyScope, secret: str) -> LibraryKey:
-    """Store a key. Raises BadRequest if the secret is shorter than MIN_CHARS or is stored already."""
+    """Store a key. Raises BadRequest if the secret is shorter than MIN_CHARS or already stored."""
     if len(secret) < MIN_CHARS:
         raise BadRequest(
             f"expected a key of at least {MIN_CHARS} characters, got {len(secret)}",
@@ -62,7 +62,7 @@ def create(transaction: WriteTransaction, kind: KeyKind, name: str, scope: KeySc
 
 
 def revoke(transaction: WriteTransaction, key_id: str) -> bool:
-    """Delete a key; False if the id is unknown."""
+    """Delete a key. Returns False if the id is unknown."""
     deleted = transaction.connection.execute(delete(keys).where(keys.c.id == key_id).returning(keys.c.stack)).all()
     for row in deleted:
         transaction.record_change(ChangeKind.KEYS, row.stack or "")
@@ -75,13 +75,13 @@ def all_keys(connection: Connection) -> tuple[LibraryKey, ...]:
 
 
 def record_uses(transaction: WriteTransaction, times_ms: dict[str, int]) -> None:
-    """Store the times of last use, in Unix milliseconds by key id."""
+    """Store when keys were last used. `times_ms` has the times in Unix milliseconds, by key id."""
     for key_id, at_ms in times_ms.items():
         transaction.connection.execute(update(keys).where(keys.c.id == key_id).values(last_used_ms=at_ms))
 
 
 class KeyIndex:
-    """The keys in memory: finds the key of a secret without a database query."""
+    """All keys in memory. Finds the key with a given secret without a database query."""
 
     def __init__(self, keys: Iterable[LibraryKey] = ()) -> None:
         self._by_digest: dict[str, LibraryKey] = {}
@@ -93,9 +93,9 @@ class KeyIndex:
         self._by_digest = {key.digest: key for key in keys}
 
     def find(self, kind: KeyKind, secret: str, now_ms: int) -> LibraryKey | None:
-        """The key with this kind and secret, or None. Records its use.
+        """The key with this kind and secret, or None. Records that the key was used.
 
-        The lookup is by digest, so its timing does not reveal how much of a guess is right.
+        The lookup compares digests, so its timing reveals nothing about the secret.
         """
         digest = digest_of(secret)
         key = self._by_digest.get(digest)
@@ -105,11 +105,11 @@ class KeyIndex:
         return key
 
     def record_use(self, key_id: str, now_ms: int) -> None:
-        """Record that a key was used at `now_ms`, for a caller that found the key without find()."""
+        """Record that a key was used at `now_ms`. find() calls this too."""
         self._used[key_id] = now_ms
 
     def take_uses(self) -> dict[str, int]:
-        """The time of last use, by id, of each key that was used since the previous call."""
+        """The times at which keys were last used, in Unix milliseconds by key id. Only uses since the previous call."""
         uses, self._used = self._used, {}
         return uses
 

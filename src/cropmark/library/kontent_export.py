@@ -1,7 +1,11 @@
 """Reads a backup by Kontent.ai's command line (`data-ops environment backup`): its ZIP file, or an unpacked folder.
 
-The files are assets.json (a list), assets/{asset id}-{file name} (the bytes) and assetFolders.json. An asset has one
-file and no environments. The first id in its URL identifies the environment that was backed up.
+    assets.json                         a list of assets
+    assets/{asset id}-{file name}       the bytes
+    assetFolders.json                   the folders
+
+An asset has one file and no environments. The first id in an asset's URL identifies the environment that was backed up.
+
 Source: https://github.com/kontent-ai/data-ops/tree/main/src/modules/backupRestore
 """
 
@@ -52,16 +56,16 @@ _UNREADABLE: Final = (
     ValueError,
     RuntimeError,
 )
-"""Errors for a member of a ZIP file that is absent, damaged, encrypted or packed by another method."""
+"""Errors for a member of a ZIP file that is absent, damaged, encrypted, or compressed by an unsupported method."""
 
 
 class KontentExport:
-    """Implements exports.Export. The caller closes it."""
+    """The files of a Kontent.ai backup. Implements exports.Export. The caller closes the export."""
 
     api_key: None = None
 
     def __init__(self, path: Path) -> None:
-        """Opens the backup at a path. Raises BadRequest if it is not a backup."""
+        """Open the backup at a path: a ZIP file or a folder. Raises BadRequest if the path is not a backup."""
         self.environments = MappingProxyType[str, str]({})
         self._folder = path if path.is_dir() else None
         try:
@@ -152,7 +156,7 @@ class KontentExport:
         return (self._folder / name).is_file()
 
     def _open(self, name: str) -> OpenSource:
-        """A file of the backup. Raises OSError, also if it is damaged or encrypted in the ZIP file."""
+        """Open a file of the backup. Raises OSError, also if the file is damaged or encrypted in the ZIP file."""
         if self._zip is None:
             assert self._folder is not None
             return open_file(self._folder / name)
@@ -169,13 +173,13 @@ class KontentExport:
 
 
 def _reraise_if_of_the_system(error: Exception) -> None:
-    """Raise the error again if the operating system caused it, as a full disk does, and not the ZIP file."""
+    """Raise the error again if the operating system caused it (a full disk), and not the content of the ZIP file."""
     if isinstance(error, OSError) and error.errno is not None:
         raise error
 
 
 def uid_of(id_: str) -> str:
-    """The uid in the library for the id of a Kontent.ai asset or folder. Every run derives the same uid."""
+    """The library's uid for a Kontent.ai asset or folder. The same id always gives the same uid."""
     return "blt" + sha256(clean_text(f"kontent:{id_}").encode()).hexdigest()[:16]
 
 

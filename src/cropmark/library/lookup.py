@@ -1,6 +1,8 @@
 """Finds the version that a delivery URL addresses, or the reason to reject the request.
 
-The vendors' paths: /v3/assets/{api key}/{asset}/{file}/{name}, …/{asset}/{slug}, …/{asset}; /{uuid}/{uuid}/{name}.
+Contentstack:  /v3/assets/{api key}/{asset}, /v3/assets/{api key}/{asset}/{slug},
+               /v3/assets/{api key}/{asset}/{file}/{name}
+Kontent.ai:    /{stack UUID}/{file UUID}/{name}
 Source: https://www.contentstack.com/docs/headless-cms/understanding-asset-url
 """
 
@@ -25,7 +27,10 @@ from cropmark.plan.source import PublishScope
 
 @dataclass(frozen=True, slots=True)
 class ContentstackUrl:
-    """A Contentstack URL. With `file` None, it addresses the current version. `slug` is the end of a permanent URL."""
+    """A parsed Contentstack URL.
+
+    Without `file`, it addresses the current version. `slug` is the end of a permanent URL.
+    """
 
     stack: str
     asset: str
@@ -35,7 +40,7 @@ class ContentstackUrl:
 
 @dataclass(frozen=True, slots=True)
 class KontentUrl:
-    """A Kontent.ai URL. It still addresses this file after the asset gets a new file."""
+    """A parsed Kontent.ai URL. It addresses one file, even after the asset has got a newer file."""
 
     stack: str
     file: str
@@ -51,7 +56,7 @@ _KONTENT = re.compile(rf"(?P<stack>{UUID.pattern})/(?P<file>{UUID.pattern})/[^/]
 
 
 def read_address(path: str) -> Address | None:
-    """The address in a path; None if it is not a Contentstack or Kontent.ai path, or not valid text."""
+    """Parse the path of a delivery URL. None if the text is not valid or the path has another form."""
     if not is_valid_text(path):
         return None
     if match := _CONTENTSTACK.fullmatch(path):
@@ -63,7 +68,7 @@ def read_address(path: str) -> Address | None:
 
 @dataclass(frozen=True, slots=True)
 class FoundVersion:
-    """A version that may be delivered. If `private`, only clients with a valid token may receive it."""
+    """A version that may be delivered. If `private` is true, only clients with a valid token may receive it."""
 
     stack: str
     asset: str
@@ -73,13 +78,13 @@ class FoundVersion:
     created_ms: int
     private: bool
     key: str = ""
-    """The id of the key that permits the delivery; empty if none is needed."""
+    """The id of the API key that permits the delivery; empty if no key is necessary."""
     media_type: str | None = None
     """The media type of a file that is not an image."""
 
     @property
     def identity(self) -> str:
-        """The `identity` of the SourceVersion that is made from this version."""
+        """The `identity` of this version as a SourceVersion."""
         return f"library:{self.stack}/{self.asset}/{self.file_uid}"
 
 
@@ -95,7 +100,7 @@ class LookupResult:
 
 
 def find(connection: Connection, address: Address, scope: PublishScope | None) -> LookupResult:
-    """The version at the address, if it exists and the scope permits it."""
+    """Look up the version at the address. The outcome is a Problem if it does not exist or the scope forbids it."""
     n = connection.execute(select(clock.c.n)).scalar_one()  # first, so that the result is at least as new as `n`
     match address:
         case ContentstackUrl():
@@ -111,7 +116,7 @@ def find(connection: Connection, address: Address, scope: PublishScope | None) -
 
 
 def find_stored(connection: Connection, address: Address, branch: str) -> FoundVersion | Problem:
-    """The version at the address, even if it is not published. Used to verify imports: it checks no permissions."""
+    """The version at the address, published or not. Checks no permissions: imports are verified with it."""
     match address:
         case ContentstackUrl():
             row = connection.execute(_version_query(address, branch, None)).first()
@@ -123,7 +128,10 @@ def find_stored(connection: Connection, address: Address, branch: str) -> FoundV
 
 
 def asset_not_found() -> SourceNotFound:
-    """The Problem for an absent asset. Also raised for a forbidden asset, to not reveal that it exists."""
+    """The Problem for an absent asset.
+
+    A forbidden asset gets the same Problem, so that clients cannot find out that it exists.
+    """
     return SourceNotFound("asset not found", fix="check the address, the environment and the branch")
 
 
@@ -142,7 +150,10 @@ def _find_contentstack(connection: Connection, address: ContentstackUrl, scope: 
 
 
 def _one_is_secured(connection: Connection, stack: Stack, parent_stack: str) -> bool:
-    """True if a token is required by the overlay's `stack` or by `parent_stack`, the stack of the image below it."""
+    """True if an overlay needs a token, because its own stack or the base image's stack is secured.
+
+    `stack` is the overlay's stack, `parent_stack` the base image's stack.
+    """
     parent = queries.stack_of(connection, parent_stack)
     return stack.secured or (parent is not None and parent.secured)
 
@@ -152,7 +163,7 @@ def _with_key(key: str, outcome: FoundVersion | Problem) -> FoundVersion | Probl
 
 
 def _find_draft(connection: Connection, address: ContentstackUrl, scope: PublishScope) -> FoundVersion | Problem:
-    """The version for a client with a management token. Without a published version, finds an unpublished version."""
+    """The version for a client with a management token: the published version, else an unpublished version."""
     published = _find_published(connection, address, scope, private=True)
     if isinstance(published, FoundVersion):
         return published
@@ -162,9 +173,9 @@ def _find_draft(connection: Connection, address: ContentstackUrl, scope: Publish
 def _find_published(
     connection: Connection, address: ContentstackUrl, scope: PublishScope, *, private: bool
 ) -> FoundVersion | Problem:
-    """The version that is published in the scope's environment.
+    """The addressed version, if it is published in the scope's environment.
 
-    A scope without an environment finds the version even if it is not published.
+    If the scope has no environment, the version need not be published.
     """
     environment = None
     if scope.environment is not None:
@@ -176,9 +187,10 @@ def _find_published(
 
 
 def _version_query(address: ContentstackUrl, branch: str, environment: str | None) -> Select[Any]:
-    """A query for the addressed version.
+    """A query for the addressed version. It returns no row if the version is absent.
 
-    It returns no row if the version is absent, or if `environment` is given and does not serve the version.
+    With `environment`, the version must be published there. A version that is addressed by `file` may be an older one:
+    it must have been published there once, and the asset must still be published.
     """
     query = (
         select(versions, assets.c.stack)
@@ -218,7 +230,7 @@ def _found_version(row: Any, *, private: bool) -> FoundVersion:  # a row of vers
 
 
 def _management_key_id(connection: Connection, stack: str, scope: PublishScope) -> str | None:
-    """The id of the client's management token; None if it has none that is valid for the stack."""
+    """The id of the client's management token; None if the client sent no token that is valid for the stack."""
     row = _key_row(connection, KeyKind.MANAGEMENT, scope.management_token) if scope.management_token else None
     return row.id if row is not None and row.stack in (None, stack) else None
 
@@ -230,7 +242,7 @@ def _key_row(connection: Connection, kind: KeyKind, secret: str) -> Any:  # a ro
 
 
 def _delivery_key_id(connection: Connection, stack: str, scope: PublishScope) -> str | Problem:
-    """The id of the client's delivery token, or the Problem that forbids the delivery."""
+    """The id of the client's delivery token, or a Problem if the token does not permit the delivery."""
     if not scope.token:
         return Unauthorized("a delivery token is required", fix="add access_token=…", parameter="access_token")
     row = _key_row(connection, KeyKind.DELIVERY, scope.token)

@@ -1,10 +1,10 @@
-"""Caches lookups in memory, and decides when a cached lookup may be used without a query of the database.
+"""Caches lookups in memory, and decides when a cached lookup may be used without a database query.
 
 Rules:
-- While changes are polled, a lookup is valid until a change of its asset or its stack is received, and for at most
+- While polls succeed, a lookup is valid until a change of its asset or stack is received. It is never used later than
   MAX_FEED_AGE_S after the last poll.
-- While the database does not respond, a lookup is valid for `stale_s` after the last poll. It is not valid if its asset
-  was changed, by this process or by a received change, or if the time of a scheduled unpublishing has come.
+- While the database does not respond, a lookup is valid for `stale_s` after the last poll. It is invalid if its asset
+  has changed or a scheduled unpublishing is due.
 - A change of keys, or a gap in the received changes, invalidates every lookup that began before.
 - The uids of deleted assets are stored, so that a render in progress does not store a rendition of a deleted asset.
 """
@@ -29,7 +29,7 @@ from cropmark.ports import SourceVersion
 MAX_PRESENT: Final = 65_536
 """Largest number of cached lookups that found a version; about 500 bytes each."""
 MAX_ABSENT: Final = 4096
-"""Largest number of cached lookups that failed. A separate, small cache: clients can request any number of paths."""
+"""Largest number of cached lookups that failed. They have a small cache of their own: clients can request any path."""
 MAX_FEED_AGE_S: Final = 1.0
 """While the database responds, cached lookups are used for at most this time after the last poll."""
 STALE_S: Final = 300.0
@@ -38,7 +38,10 @@ STALE_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class CachedLookup:
-    """The result of a lookup that began when the library's clock had the value `n`."""
+    """The result of a lookup that began when the library's clock had the value `n`.
+
+    `key` is the id of the API key that permits the delivery, or empty.
+    """
 
     n: int
     stack: str
@@ -49,7 +52,10 @@ class CachedLookup:
 
 
 class LookupCache:
-    """Lookups by path and scope. apply() must be called with each poll's feed, poll_failed() after a failed poll."""
+    """Caches lookups by path and scope.
+
+    The owner calls apply() with the changes of each successful poll, and poll_failed() after a failed poll.
+    """
 
     def __init__(self, clock: Callable[[], float], stale_s: float = STALE_S) -> None:
         self._clock = clock
@@ -76,7 +82,10 @@ class LookupCache:
 
     @property
     def expired(self) -> bool:
-        """True if the database does not respond and `stale_s` have passed, so that no cached lookup may be used."""
+        """True if the database does not respond and the last poll is older than `stale_s`.
+
+        No cached lookup may be used then.
+        """
         return not self.reachable and self.feed_age_s > self._stale_s
 
     # ------------------------------------------------------------------------------------------ use
@@ -96,17 +105,17 @@ class LookupCache:
         return cached
 
     def stale(self, ref: SitePath) -> CachedLookup | None:
-        """The cached lookup that may be used if the database does not respond to a query; else None."""
+        """The cached lookup if it may be used after a failed database query; else None."""
         cached = self._present.get(ref) or self._absent.get(ref)
         return cached if cached and self._is_valid_when_stale(cached) else None
 
     def identity(self, ref: SitePath) -> str | None:
-        """The identity of the version in the cached lookup; None if no lookup with a version is cached."""
+        """The identity of the version at this path, if a lookup that found a version is cached; else None."""
         cached = self._present.get(ref)
         return cached.outcome.identity if cached and isinstance(cached.outcome, FoundVersion) else None
 
     def put(self, ref: SitePath, found: CachedLookup) -> None:
-        """Store a lookup, unless a change that concerns it was received after it began."""
+        """Cache a lookup, unless its asset or stack has changed since the lookup began."""
         if not self._is_older(found):
             cache = self._present if found.version else self._absent
             cache[ref] = found
@@ -123,7 +132,10 @@ class LookupCache:
     # ------------------------------------------------------------------------------------------ changes
 
     def apply(self, feed: ChangeFeed) -> None:
-        """Invalidate the lookups that the feed's changes concern; the other lookups stay valid until the next poll."""
+        """Apply the changes of a poll: invalidate the lookups of changed assets, stacks and keys.
+
+        All other lookups stay valid until the next poll.
+        """
         self._polled_s = self._clock()
         self.reachable = True
         self._oldest_n = min(self._oldest_n, feed.n)  # a change of keys by this process may have been rolled back
@@ -137,7 +149,7 @@ class LookupCache:
         self.mark_changed(feed.changes)
 
     def mark_changed(self, changes: Iterable[Change]) -> None:
-        """Invalidate the lookups that these changes concern. The changes may not be committed yet."""
+        """Invalidate the lookups of changed assets, stacks and keys. The changes may not be committed yet."""
         for change in changes:
             self._changed[change.uid or change.stack] = change.n
             if change.kind is ChangeKind.KEYS:

@@ -1,4 +1,4 @@
-"""Upgrades a library's database to the tables of this cropmark, by the Alembic migrations in `migrations/`."""
+"""Upgrades the tables of a library's database, with the Alembic migrations in `migrations/`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONG_TIMEOUT_S = 3600.0
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x63726F70
-"""The number of PostgreSQL's advisory lock by which servers that start together migrate one after the other."""
+"""Number of PostgreSQL's advisory lock: servers that start at the same time migrate one after the other."""
 
 
 def config() -> Config:
@@ -36,7 +36,7 @@ def head() -> str | None:
 def upgrade(engine: Engine) -> None:
     """Run all missing migrations in one transaction.
 
-    Raises LibraryUnavailable if a newer version of cropmark has created or migrated the database.
+    Raises LibraryUnavailable if the database belongs to a newer version of cropmark.
     """
     alembic = config()
     options = {"writes": True, "timeout_s": LONG_TIMEOUT_S}

@@ -16,16 +16,19 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 GRACE_S: Final = 1.0
-"""Time that the client waits, after the limit, for the server to report that it cancelled the statement."""
+"""Additional time for the server to report that it cancelled the statement. Then the client closes the connection."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """A connection that waits at most `timeout_s` for a response of the server, and closes itself without one."""
+    """A connection that waits at most `timeout_s` for a response of the server, then closes itself."""
 
     timeout_s: float
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """The generator's result. Raises OperationalError, and closes the connection if the response is missing."""
+        """Run a psycopg generator within the time limit, and return its result.
+
+        Raises OperationalError. If the server has not responded, also closes the connection.
+        """
         try:
             return super().wait(gen, interval, self.timeout_s if timeout is None else timeout)
         except psycopg.OperationalError:
@@ -35,7 +38,10 @@ class TimedConnection(psycopg.Connection[Any]):
 
 
 def engine(url: URL, timeout_s: float) -> Engine:
-    """An engine that limits each statement to `timeout_s`, or to the connection's execution option `timeout_s`."""
+    """A SQLAlchemy engine that limits each statement to `timeout_s`.
+
+    The execution option `timeout_s` of a connection replaces this limit.
+    """
     connect_args = {} if "connect_timeout" in url.query else {"connect_timeout": math.ceil(timeout_s)}
     created = create_engine(url, pool_pre_ping=True, pool_timeout=timeout_s, connect_args=connect_args)
 

@@ -1,4 +1,4 @@
-"""Publishing within a transaction, immediately or by a schedule in the database."""
+"""Publishes and unpublishes assets within a transaction, immediately or at a scheduled time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PublishAction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PublicationChange:
-    """A request to publish or unpublish an asset. `by` is the client that made the request."""
+    """A request to publish or unpublish an asset. `by` names the client that made the request."""
 
     stack: str
     uid: str
@@ -33,14 +33,15 @@ class PublicationChange:
 
 
 def new_uid() -> str:
-    """The uid of a new stack, environment, asset or folder."""
+    """A new random uid for a stack, environment, asset or folder."""
     return "blt" + secrets.token_hex(8)
 
 
 def apply_publication(transaction: WriteTransaction, change: PublicationChange) -> None:
-    """Publish or unpublish an existing asset, or schedule this if the change is for a later time.
+    """Publish or unpublish an existing asset. A change for a later time is only scheduled.
 
-    Raises NotFound if the asset does not have the version that the change names.
+    Publishing creates missing environments. Raises NotFound if the asset does not have the version that the change
+    names.
     """
     publishing = change.publishing
     number = _version_number(transaction, change.uid, publishing.version)
@@ -59,7 +60,7 @@ def apply_publication(transaction: WriteTransaction, change: PublicationChange) 
 
 
 def check_environments(transaction: WriteTransaction, stack: str, publishing: PublishRequest) -> None:
-    """Raises BadRequest for an unknown environment, so that a misspelled name in an unpublish request is reported.
+    """Check that the environments of an unpublish request exist. Raises BadRequest for a misspelled name.
 
     A request for a later time is not checked, since an earlier schedule may create the environment.
     """
@@ -81,9 +82,9 @@ def insert_environment(transaction: WriteTransaction, stack: str, name: str) -> 
 
 
 def run_due(transaction: WriteTransaction) -> int:
-    """Run all due schedules in the order of their times, and return the number of schedules that ran.
+    """Run all due schedules, the earliest first. Returns the number of schedules that ran.
 
-    The transaction that runs a schedule also deletes its row, so only one of several fronts runs it.
+    The same transaction deletes the schedules, so only one of several fronts runs them.
     """
     due = transaction.connection.execute(
         select(schedules, assets.c.stack)
@@ -105,7 +106,10 @@ def _is_later(transaction: WriteTransaction, publishing: PublishRequest) -> bool
 
 
 def _version_number(transaction: WriteTransaction, uid: str, number: int | None) -> int:
-    """The number, if the asset has a version with it; for None the newest version's number. Raises NotFound."""
+    """The number of the requested version, or the newest number for None.
+
+    Raises NotFound if the version does not exist.
+    """
     if number is None:
         query = select(assets.c.version).where(assets.c.uid == uid)
         newest: int = transaction.connection.execute(query).scalar_one()

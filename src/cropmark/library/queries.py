@@ -1,4 +1,4 @@
-"""Reads assets, lists and versions from the database, and converts rows to values."""
+"""Reads assets, folders, lists and versions from the database, and converts rows to values."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SORTS: Final = {
 
 
 def stack_of(connection: Connection, api_key: str) -> Stack | None:
-    """The stack with this api key, or None."""
+    """The stack with this API key, or None."""
     row = connection.execute(select(stacks).where(stacks.c.api_key == api_key)).first()
     return Stack(**row._mapping) if row else None
 
@@ -70,7 +70,7 @@ def environments_of(connection: Connection, stack: str) -> tuple[Environment, ..
 
 
 def asset_of(connection: Connection, place: BranchRef, uid: str, number: int | None = None) -> Asset:
-    """An asset with its newest version, or with the version `number`. Raises NotFound."""
+    """The asset with its newest version, or with the version `number`. Raises NotFound."""
     query = _asset_query(assets.c.version if number is None else number)
     here = (assets.c.uid == uid, _in_branch(place), assets.c.is_dir.is_(False))
     row = connection.execute(query.where(*here)).first()
@@ -82,14 +82,14 @@ def asset_of(connection: Connection, place: BranchRef, uid: str, number: int | N
 
 
 def imported_asset(connection: Connection, place: BranchRef, origin: str) -> Asset | None:
-    """The asset that was imported from `origin`, such as the path of a file; or None."""
+    """The asset that was imported from `origin`, or None. `origin` may be the path of a file."""
     query = select(assets.c.uid).where(_in_branch(place), assets.c.origin == origin)
     uid = connection.execute(query).scalar()
     return asset_of(connection, place, uid) if uid else None
 
 
 def folder_of(connection: Connection, place: BranchRef, uid: str, parameter: str = "uid") -> Folder:
-    """A folder by its uid. Raises NotFound, which names the request's `parameter` that contains the uid."""
+    """The folder with this uid. Raises NotFound; the error names the request's `parameter` that contains the uid."""
     row = connection.execute(
         _asset_query().where(assets.c.uid == uid, _in_branch(place), assets.c.is_dir.is_(True))
     ).first()
@@ -101,7 +101,7 @@ def folder_of(connection: Connection, place: BranchRef, uid: str, parameter: str
 
 
 def folder_tree(connection: Connection, uid: str) -> list[str]:
-    """The uids of a folder and of everything in it; a parent precedes its children."""
+    """The uids of a folder and of everything in it, parents before their children."""
     tree = [uid]
     for folder in tree:
         tree += connection.execute(select(assets.c.uid).where(assets.c.parent_uid == folder)).scalars()
@@ -126,7 +126,7 @@ def asset_not_found() -> NotFound:
 
 
 def list_page(connection: Connection, place: BranchRef, listing: Listing) -> ListPage:
-    """A page of a list. Raises NotFound if the folder or the environment does not exist.
+    """One page of a list of assets and folders. Raises NotFound if the folder or the environment does not exist.
 
     Only the page's rows are joined with their tags and publications; joining all assets would be slow.
     """
@@ -149,7 +149,10 @@ def list_page(connection: Connection, place: BranchRef, listing: Listing) -> Lis
 def _conditions(
     connection: Connection, place: BranchRef, listing: Listing, environment: str | None, number: ColumnElement[int]
 ) -> Iterator[ColumnElement[bool]]:
-    """The conditions of a list. `number`: the number of each asset's listed version."""
+    """The SQL conditions for the rows of a list.
+
+    `number` is the SQL expression for the number of each asset's listed version.
+    """
     yield _in_branch(place)
     if environment is not None:
         yield exists().where(publications.c.asset == assets.c.uid, publications.c.environment == environment)
@@ -175,7 +178,7 @@ def _conditions(
 
 
 def _field_equals(name: str, value: str | bool, number: ColumnElement[int]) -> ColumnElement[bool]:
-    """The condition that a field has this value. `name` is the vendor's name of the field."""
+    """The SQL condition that a field has this value. `name` is the field's name in the vendor's API."""
     match name:
         case "is_dir":
             return assets.c.is_dir.is_(bool(value))
@@ -194,14 +197,14 @@ def _field_equals(name: str, value: str | bool, number: ColumnElement[int]) -> C
 
 
 def _version_matches(number: ColumnElement[int], condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The condition that the asset's version with this number fulfills `condition`."""
+    """The SQL condition that the asset's version with this number fulfills `condition`."""
     return exists().where(versions.c.asset == assets.c.uid, versions.c.number == number, condition)
 
 
 def _published_version(environment: str) -> ColumnElement[int]:
-    """The number of the version that is published in an environment.
+    """The SQL expression for the number of the version that is published in an environment.
 
-    If locales have different versions, it is the version that was published last.
+    If the locales have different versions, it is the version that was published last.
     """
     return (
         select(publications.c.version)
@@ -214,7 +217,7 @@ def _published_version(environment: str) -> ColumnElement[int]:
 
 
 def environment_uid(connection: Connection, stack: str, name: str) -> str | None:
-    """The uid of a stack's environment by its exact name or its uid; None if it is unknown."""
+    """The uid of the stack's environment with this name or uid; None if it is unknown. A matching name is preferred."""
     uid: str | None = connection.execute(
         select(environments.c.uid)
         .where(environments.c.stack == stack, or_(environments.c.name == name, environments.c.uid == name))
@@ -238,13 +241,16 @@ def _in_branch(place: BranchRef) -> ColumnElement[bool]:
 
 
 def _asset_query(number: ColumnElement[int] | int = assets.c.version) -> Select[Any]:
-    """A query for assets and folders, each with its newest version or with the version `number`."""
+    """A query for assets and folders. Assets have their newest version, or the version `number`."""
     joined = and_(versions.c.asset == assets.c.uid, versions.c.number == number)
     return select(*_COLUMNS).join_from(assets, versions, joined, isouter=True)
 
 
 def _load_items(connection: Connection, place: BranchRef, rows: Sequence[AnyRow]) -> list[Asset | Folder]:
-    """The rows as values, with their tags and publications. Two queries load those of all rows."""
+    """The rows as assets and folders, with their tags and publications.
+
+    Two queries load the tags and publications of all rows.
+    """
     uids = [row.uid for row in rows]
     tagged = _grouped(
         connection.execute(select(tags.c.asset, tags.c.tag).where(tags.c.asset.in_(uids)).order_by(tags.c.place))

@@ -1,7 +1,8 @@
-"""Stored results (images that PixLab links to) in a folder, until they expire. Each is a body file and a record file.
+"""Stores the results of PixLab requests in a folder until they expire. PixLab's responses link to these images.
 
-The record is written after the body and removed before it, so a result with a record is complete. The index is in
-memory; results that another process stored in the folder are found on the disk.
+Each result consists of two files: a body, and a record with its metadata. The record is written after the body and
+removed before it, so a result with a record is complete. The index of results is in memory. A result that another
+process has stored is found on the disk.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ID: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 """The form of a result's id: 24 characters, which encode 144 random bits."""
 
 STALE_PART_S: Final = 3600.0
-"""An unfinished file, or a body without a record, was left by a crash if it is older than this."""
+"""An unfinished file, or a body without a record, was left by a crash if it is older."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -51,7 +52,7 @@ class ResultLimits:
 
 
 class FolderResults:
-    """Implements ports.ResultStore in a folder."""
+    """A ports.ResultStore in a folder."""
 
     def __init__(
         self, folder: Path, limits: ResultLimits = ResultLimits(), clock: Callable[[], float] = time.time
@@ -73,7 +74,7 @@ class FolderResults:
         sweep_s: float = SWEEP_INTERVAL_S,
         clock: Callable[[], float] = time.time,
     ) -> FolderResults:
-        """The results in a folder, swept in the background. The first put creates the folder."""
+        """Open the results in a folder, and sweep them in the background. The first put() creates the folder."""
         results = cls(folder, limits, clock)
         await results._try_sweep()
         results._sweeping = asyncio.create_task(results._sweep_forever(sweep_s))
@@ -218,7 +219,7 @@ class FolderResults:
                 self._body_path(result).unlink(missing_ok=True)
 
     def _scan(self) -> list[StoredResult]:
-        """All complete results, the oldest first. Removes stale files that belong to no complete result."""
+        """All complete results, the oldest first. Removes old files that do not belong to a complete result."""
         complete: list[StoredResult] = []
         entries = {entry.name: entry for entry in os.scandir(self._folder)}
         used = set()
@@ -240,7 +241,7 @@ def _remove_stale(entries: Iterable[os.DirEntry[str]]) -> None:
 
 
 def is_expired(result: StoredResult, now: float) -> bool:
-    """True if the result's TTL is over. `now`: Unix seconds."""
+    """True if the result has expired at the Unix time `now`, in seconds."""
     return result.expires_s is not None and result.expires_s <= now
 
 
@@ -259,7 +260,7 @@ def encode_record(result: StoredResult) -> bytes:
 
 
 def _read_record(path: Path) -> StoredResult | None:
-    """The record in a file; None if it is absent or not valid."""
+    """The result that a record file describes; None if the file is absent or not valid."""
     try:
         return decode_record(path.stem, path.read_bytes())
     except OSError:

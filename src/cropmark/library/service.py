@@ -1,4 +1,4 @@
-"""A library in a running server: its threads, the polling of changes, and scheduled publications."""
+"""Runs the library in a server: calls it in threads, polls for changes, and runs scheduled publications."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LibraryHealth:
 
     reachable: bool
     ready: bool
-    """False if the database does not respond, and the time is over in which known assets are served without it."""
+    """False if the database does not respond and the cached lookups have expired, so that no asset can be served."""
     feed_age_s: float
     """Time since the last successful poll."""
     stale_uses: int
@@ -60,7 +60,7 @@ async def _no_drop(named: str) -> None:
 
 
 class LibraryService:
-    """Implements ports.LibraryAccess."""
+    """The library of a server. Implements ports.LibraryAccess."""
 
     def __init__(
         self,
@@ -71,7 +71,10 @@ class LibraryService:
         stale_s: float = STALE_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`stale_s`: how long known assets are served while the database does not respond; `timeout_s` limits reads."""
+        """`stale_s` is the time for which known assets are served while the database does not respond.
+
+        `timeout_s` limits a read.
+        """
         self.store = store
         self._timeout_s = timeout_s
         # Separate threads: a slow upload or a slow bucket must delay neither lookups nor the polling of changes.
@@ -103,7 +106,8 @@ class LibraryService:
         """The start of the last extra poll, by the loop's clock."""
 
     async def start(self, drop: DropRenditions) -> None:
-        """Start to poll for changes. `drop` is called for each deleted or unpublished asset.
+        """Start to poll for changes. `drop` is called for each deleted or unpublished asset, to drop its cached
+        renditions.
 
         Raises LibraryUnavailable.
         """
@@ -155,7 +159,10 @@ class LibraryService:
             raise database_unavailable()
 
     def _note_own_changes(self, loop: asyncio.AbstractEventLoop, changes: Sequence[Change]) -> None:
-        """Invalidate the changed lookups before the commit: if the commit times out, its outcome stays unknown."""
+        """Invalidate the lookups of changed assets before the commit.
+
+        After the commit would be too late: if the commit times out, its outcome is unknown.
+        """
         loop.call_soon_threadsafe(self.source.lookups.mark_changed, tuple(changes))
 
     async def key(self, kind: KeyKind, secret: str) -> LibraryKey | None:
@@ -166,11 +173,11 @@ class LibraryService:
         return key
 
     async def admits(self, secret: str) -> bool:
-        """True if the secret is an admin key."""
+        """True if the secret belongs to an admin key."""
         return await self.key(KeyKind.ADMIN, secret) is not None
 
     async def pixlab_owner(self, secret: str) -> str | None:
-        """The owner of results that are stored with this PixLab key. Names the key's id; None for an unknown key."""
+        """The owner of results that are stored with this PixLab key, `key:{id}`; None for an unknown key."""
         key = await self.key(KeyKind.PIXLAB, secret)
         return None if key is None else f"key:{key.id}"
 
@@ -195,7 +202,10 @@ class LibraryService:
             self._due = asyncio.create_task(self._run_due())
 
     async def _run_due(self) -> None:
-        """Run due publications, in a separate task: they may wait for other writers, which must not stop the polls."""
+        """Run the due publications.
+
+        This is a separate task: the publications may wait for other writers, which must not delay polls.
+        """
         try:
             await asyncio.get_running_loop().run_in_executor(self._writers, self.store.run_due)
         except Problem as problem:
@@ -203,7 +213,10 @@ class LibraryService:
         await self._try_poll()
 
     async def _poll_again(self) -> None:
-        """Poll before the next interval. Concurrent callers share one poll, so guessing keys causes few queries."""
+        """Poll now instead of at the next interval.
+
+        Concurrent calls share one poll, so guessing keys causes few queries.
+        """
         now_s = asyncio.get_running_loop().time()
         if self._repoll is None or (self._repoll.done() and now_s >= self._repolled_s + MIN_REPOLL_S):
             self._repolled_s = now_s
@@ -215,7 +228,7 @@ class LibraryService:
             await self.poll()
 
     async def sweep(self) -> None:
-        """Store the times of the keys' last use, and collect garbage."""
+        """Store when keys were last used, and collect garbage."""
         self._check_reachable()
         await self._store_key_uses()
         await asyncio.get_running_loop().run_in_executor(self._writers, garbage.run_maintenance, self.store)
@@ -253,7 +266,10 @@ class LibraryService:
 
 
 async def _in_time(threads: Executor, limit_s: float, act: Callable[..., T], *arguments: Any) -> T:
-    """The result of a call in a thread. Raises DatabaseUnavailable after `limit_s`; the call is not interrupted."""
+    """Call `act` in a thread and return its result.
+
+    Raises DatabaseUnavailable after `limit_s`. The call in the thread is not interrupted.
+    """
     try:
         return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, act, *arguments), limit_s)
     except TimeoutError:

@@ -1,8 +1,8 @@
 """Imports a vendor's export with its ids, versions and environments, so that the old URLs remain valid.
 
-Each asset is one transaction. A second run skips the versions that are stored, and adds versions that the first run
-could not read. After the transaction each version is verified: its URL must lead to it, and the stored bytes must have
-the digest of the exported file. At the end the stored assets and versions are counted.
+Each asset is one transaction. Then each version is verified: its URL must lead to it, and the stored bytes must have
+the digest of the exported file. At the end, the stored assets and versions are counted. A second run skips the stored
+versions, and adds the versions that the first run could not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cropmark.runtime.reads import sha256_of
 
 
 class AssetOutcome(Enum):
-    """The outcome for an asset; the values are words of the command line's summary."""
+    """The outcome of an asset's import. The values are the words in the summary that the command prints."""
 
     ADDED = "added"
     COMPLETED = "completed"
@@ -40,9 +40,9 @@ class AssetOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AssetRecord:
-    """The import of one asset: its outcome, the reason for each part that failed, and two counts of versions.
+    """The outcome of one asset's import, with a reason for each part that failed.
 
-    `versions` is the number of exported versions, `verified` the number that was stored and verified.
+    `versions` is the number of exported versions, `verified` the number of versions that were stored and verified.
     """
 
     name: str
@@ -54,7 +54,7 @@ class AssetRecord:
 
 @dataclass(slots=True)
 class ImportTotals:
-    """The counts of an import."""
+    """The totals of an import."""
 
     outcomes: Counter[AssetOutcome] = field(default_factory=Counter)
     exported_versions: int = 0
@@ -63,7 +63,7 @@ class ImportTotals:
     stored_versions: int = 0
 
     def add(self, record: AssetRecord) -> None:
-        """Count an asset."""
+        """Add the record of one asset to the totals."""
         self.outcomes[record.outcome] += 1
         self.exported_versions += record.versions
         self.verified_versions += record.verified
@@ -92,9 +92,10 @@ async def import_site(
     options: SiteImport,
     report: Callable[[AssetRecord], None],
 ) -> tuple[Stack, ImportTotals]:
-    """Import an export; `report` is called with each asset's record. Returns the imported stack and the totals.
+    """Import an export. Returns the stack and the totals. Calls `report` with the record of each asset.
 
-    An export that cannot be read further is one more failed record. Raises BadRequest if its folders cannot be read.
+    If the list of assets cannot be read to its end, one more failed record is reported. Raises BadRequest if the
+    folders cannot be read.
     """
     with store.database.write_transaction() as transaction:
         stack = write_stack(transaction, options.name, export.api_key, export.kontent_id, secured=options.secured)
@@ -191,9 +192,10 @@ class _Importer:
         return "which the export does not have"
 
     async def _stored_version(self, version: ExportedVersion, known: dict[int, str]) -> StoredVersion:
-        """Stores the version's bytes unless the library has the version. Raises OSError, UnknownType and Problems.
+        """Store the version's bytes, unless the library already has the version. Raises OSError, UnknownType and
+        Problems.
 
-        `known` has the digests of the library's versions by number.
+        `known` has the digests of the versions in the library, by number.
         """
         source = await asyncio.to_thread(version.open_file)
         try:
@@ -211,7 +213,7 @@ class _Importer:
             source.close()
 
     def _write(self, asset: ExportedAsset, stored: list[StoredVersion], known: dict[int, str]) -> bool:
-        """Write the versions that are not in the library. True if any were written."""
+        """Write the versions that the library does not have. Returns True if there were any."""
         new = [one for one in stored if one.version.number not in known]
         if not new:
             return False
@@ -223,7 +225,10 @@ class _Importer:
     # ------------------------------------------------------------------------------------------ verification
 
     def _unverified(self, asset: ExportedAsset, digests: dict[int, str]) -> list[str]:
-        """A reason for each stored version that its URL does not deliver with the exported bytes."""
+        """A reason for each stored version that failed the verification.
+
+        The verification fails if the version's URL does not deliver the exported bytes.
+        """
         wrong = []
         for version in asset.versions:
             if version.number in digests:
@@ -246,7 +251,7 @@ class _Importer:
             return f"the stored bytes cannot be read: {_reason(error)}"
 
     def _stored_digest(self, digest: str) -> str:
-        """The digest of the stored bytes, read again."""
+        """Read the stored bytes again and return their digest."""
         descriptor = self.store.open_file(digest)
         try:
             return sha256_of(descriptor, os.fstat(descriptor).st_size)
@@ -255,7 +260,7 @@ class _Importer:
 
 
 def _readable(assets: Iterator[ExportedAsset | UnreadableEntry]) -> Iterator[ExportedAsset | UnreadableEntry]:
-    """The assets; if reading them ends with an error, the last one is an UnreadableEntry with its reason."""
+    """Yields the assets. If reading fails, the last item is an UnreadableEntry with the reason."""
     try:
         yield from assets
     except (BadRequest, OSError) as error:

@@ -1,7 +1,7 @@
-"""The library as a Source. Lookups are cached in memory, so a cache hit queries no database.
+"""The library as a Source. Lookups are cached in memory, so a cache hit needs no database query.
 
-LookupCache has the rules for using a cached lookup. A request without a valid cached lookup queries the database; it
-fails immediately while the database is known not to respond.
+LookupCache has the rules for using a cached lookup. A request without a valid cached lookup queries the database. Such
+a request fails immediately while the database is known not to respond.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AssetLookup(Protocol):
 
 
 class LibrarySource:
-    """Implements ports.Source for the library's assets. LibraryService reports each poll to `lookups`."""
+    """A ports.Source for the library's assets. LibraryService reports the result of each poll to `lookups`."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class LibrarySource:
         stale_s: float = STALE_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`threads` run database queries; `openers` open files, which may need a download from a bucket.
+        """`threads` run database queries. `openers` open files, which may be downloaded from a bucket.
 
-        `on_key_use` is called with the id of the key that permitted a delivery. `timeout_s` limits a query.
+        `on_key_use` is called with the id of the API key that permitted a delivery. `timeout_s` limits a query.
         """
         self._on_key_use = on_key_use
         self._library = library
@@ -83,7 +83,10 @@ class LibrarySource:
         return await self._open_version(cached.outcome, self._current_version(cached))
 
     def identity(self, ref: SourceRef) -> str:
-        """The identity: `library:stack/asset/file` if a lookup of this path is cached, else `library:` and the path."""
+        """The identity of an asset's file: `library:stack/asset/file` if a lookup of this path is cached.
+
+        Without a cached lookup: `library:` and the path without `v3/assets/`.
+        """
         if not isinstance(ref, SitePath):
             raise lookup.asset_not_found()
         return self.lookups.identity(ref) or "library:" + ref.path.removeprefix("v3/assets/")
@@ -97,9 +100,9 @@ class LibrarySource:
     # ------------------------------------------------------------------------------------------ lookups
 
     async def _look_up(self, ref: SitePath) -> CachedLookup:
-        """The lookup from the database, or a stale cached lookup if the database does not respond.
+        """Look up the asset in the database. If the database does not respond, returns a stale cached lookup.
 
-        Raises DatabaseUnavailable without a stale lookup that may be used.
+        Raises DatabaseUnavailable if no cached lookup may be used. Raises SourceNotFound for a path of another form.
         """
         address = lookup.read_address(ref.path)
         if address is None:

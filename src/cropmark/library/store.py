@@ -1,7 +1,7 @@
-"""The library: assets, versions and publications. Each call is one transaction.
+"""Stores and finds assets, versions, publications and keys. Each call is one transaction.
 
-Bytes are stored completely before a row refers to them, and removed after the last row that refers to them. A crash
-leaves the state before the call or after it, and at worst unreferenced bytes, which garbage.py removes.
+Bytes are stored before a row refers to them, and removed after the last row that refers to them. So a crash may leave
+unreferenced bytes, which garbage.py removes, but never a row without its bytes.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ T = TypeVar("T")
 log = structlog.get_logger("cropmark.library")
 
 BLOB_FOLDER: Final = "assets"
-"""The folder of the bytes, next to the database."""
+"""The subfolder of the data folder that contains the bytes."""
 
 
 class LibraryStore:
-    """Implements ports.Library over a database and a blob store."""
+    """A ports.Library with a database and a blob store."""
 
     def __init__(self, database: Database, blobs: BlobStore) -> None:
         self.database = database
@@ -71,9 +71,10 @@ class LibraryStore:
     def open(
         cls, folder: Path, url: str = "", blobs: BlobStore | None = None, *, timeout_s: float = TIMEOUT_S
     ) -> LibraryStore:
-        """The library in a data folder. Raises LibraryUnavailable.
+        """Open the library in a data folder. Raises LibraryUnavailable.
 
-        `url` replaces the folder's database, `blobs` the folder's bytes; `timeout_s` limits PostgreSQL's queries.
+        `url` is a database that replaces the folder's SQLite file. `blobs` replaces the folder's blob store.
+        `timeout_s` limits PostgreSQL's queries.
         """
         return cls(Database.open(url or folder, timeout_s=timeout_s), blobs or FolderBlobStore(folder / BLOB_FOLDER))
 
@@ -120,7 +121,10 @@ class LibraryStore:
         publishing: PublishRequest | None = None,
         origin: str | None = None,
     ) -> Asset:
-        """Add an asset. `origin` is the path of an imported file; it must be unique in the branch."""
+        """Add an asset with its first version.
+
+        `origin` is the path of an imported file. It must be unique in the branch.
+        """
         file = self.store_bytes(upload, source)
         with self.database.write_transaction() as transaction:
             uid = new_uid()
@@ -145,9 +149,9 @@ class LibraryStore:
         *,
         publishing: PublishRequest | None = None,
     ) -> Asset:
-        """Add a version. Published versions stay published.
+        """Add a version to an asset. Published versions stay published.
 
-        Raises BadRequest if the changes set another permanent URL than the asset has.
+        Raises BadRequest if the changes set a permanent URL and the asset already has a different one.
         """
         _slug(self.asset(place, uid), changes)
         file = self.store_bytes(upload, source)
@@ -163,7 +167,7 @@ class LibraryStore:
             return queries.asset_of(transaction.connection, place, uid)
 
     def restore(self, place: BranchRef, uid: str, number: int, by: str) -> Asset:
-        """Add a version with the bytes of the older version `number`."""
+        """Add a version that has the bytes of the older version `number`."""
         with self.database.write_transaction() as transaction:
             newest = queries.asset_of(transaction.connection, place, uid).newest + 1
             old = self._asset_version(transaction.connection, place, uid, number)
@@ -172,13 +176,16 @@ class LibraryStore:
             return queries.asset_of(transaction.connection, place, uid)
 
     def name_version(self, place: BranchRef, uid: str, number: int, name: str | None) -> None:
-        """Set the name of a version. Raises NotFound if the asset does not have the version."""
+        """Set the display name of a version, or remove it with None. Raises NotFound if the version does not exist."""
         with self.database.write_transaction() as transaction:
             self._asset_version(transaction.connection, place, uid, number)
             writes.name_version(transaction, uid, number, name)
 
     def change(self, place: BranchRef, uid: str, changes: AssetChanges, by: str) -> Asset:
-        """Apply the changes. Raises BadRequest if they set another permanent URL than the asset has."""
+        """Apply the changes to an asset.
+
+        Raises BadRequest if the changes set a permanent URL and the asset already has a different one.
+        """
         with self.database.write_transaction() as transaction:
             asset = queries.asset_of(transaction.connection, place, uid)
             writes.touch(transaction, place, uid, by, **_slug(asset, changes))
@@ -186,7 +193,7 @@ class LibraryStore:
             return queries.asset_of(transaction.connection, place, uid)
 
     def delete(self, place: BranchRef, uid: str) -> None:
-        """Delete the asset with all its versions, and the bytes that no version of another asset has."""
+        """Delete an asset with all its versions. Bytes that another asset also uses stay stored."""
         with self.database.write_transaction() as transaction:
             queries.asset_of(transaction.connection, place, uid)
             digests = {version.file.digest for version in queries.versions_of(transaction.connection, uid)}
@@ -213,11 +220,11 @@ class LibraryStore:
         return self._read(lambda c: self._asset_version(c, place, uid, number))
 
     def imported(self, place: BranchRef, origin: str) -> Asset | None:
-        """The asset that was imported from `origin`, such as the path of a file; or None."""
+        """The asset that was imported from `origin`, or None. `origin` may be the path of a file."""
         return self._read(lambda c: queries.imported_asset(c, place, origin))
 
     def versions(self, place: BranchRef, uid: str) -> tuple[Version, ...]:
-        """All versions, the newest first."""
+        """All versions of an asset, the newest first."""
         with self.database.read_transaction() as connection:
             queries.asset_of(connection, place, uid)
             return queries.versions_of(connection, uid)
@@ -229,7 +236,7 @@ class LibraryStore:
         return self._read(lambda c: {row.number: row.digest for row in c.execute(query.where(*where))})
 
     def count(self, place: BranchRef) -> tuple[int, int]:
-        """The number of a branch's assets, and of their versions."""
+        """The number of assets and the number of versions in a branch."""
         query = select(func.count(distinct(assets.c.uid)), func.count(versions.c.number))
         where = (assets.c.stack == place.stack, assets.c.branch == place.branch)
         joined = query.join(versions, versions.c.asset == assets.c.uid).where(*where)
@@ -245,17 +252,18 @@ class LibraryStore:
         return self._read(lambda c: lookup.find(c, address, scope))
 
     def find_stored(self, address: lookup.Address, branch: str) -> FoundVersion | Problem:
-        """The version at the address, even if it is not published. Checks no permissions."""
+        """The version at the address, published or not. Checks no permissions."""
         return self._read(lambda c: lookup.find_stored(c, address, branch))
 
     def open_file(self, digest: str) -> int:
-        """A descriptor of the bytes. Raises OSError."""
+        """A file descriptor of the bytes with this digest, which the caller closes. Raises OSError."""
         return self.blobs.open(digest)
 
     def changes_since(self, n: int | None, polled_ms: int) -> ChangeFeed:
-        """The changes since the clock had the value `n`, which was read at `polled_ms`.
+        """The changes since the previous poll, at which the library's clock had the value `n`.
 
-        With `n` None, or a `polled_ms` of more than half a day ago, the feed is a reset.
+        `polled_ms` is the time of that poll in Unix milliseconds. The feed is a reset without `n`, or if the poll is
+        older than half a day.
         """
         return self._read(lambda c: changes_since(c, n, self.database.now_ms, polled_ms))
 
@@ -302,7 +310,7 @@ class LibraryStore:
             return keys.revoke(transaction, key_id)
 
     def record_key_uses(self, times_ms: dict[str, int]) -> None:
-        """Store the times of last use, in Unix milliseconds by key id."""
+        """Store when keys were last used. `times_ms` has the times in Unix milliseconds, by key id."""
         if times_ms:
             with self.database.write_transaction() as transaction:
                 keys.record_uses(transaction, times_ms)
@@ -310,10 +318,10 @@ class LibraryStore:
     # ------------------------------------------------------------------------------------------ bytes
 
     def delete_unreferenced(self, digests: Iterable[str], *, min_age_s: float = 0.0) -> int:
-        """Remove the bytes with these digests that no version has and that are at least `min_age_s` old.
+        """Remove those of the blobs that no version uses and that are at least `min_age_s` old.
 
-        Returns the number of removed blobs. Runs in a write transaction: another process that adds a version with the
-        same bytes waits for it, and then stores the bytes again.
+        Returns the number of removed blobs. Runs in a write transaction. A process that adds a version with the same
+        bytes waits for this transaction, and then stores the bytes again.
         """
         with self.database.write_transaction() as transaction:
             unreferenced = [digest for digest in digests if not self._is_referenced(transaction.connection, digest)]
@@ -323,14 +331,14 @@ class LibraryStore:
         return len(removable)
 
     def _drop_deleted(self, digests: Iterable[str]) -> None:
-        """Remove the bytes of deleted versions. If the storage fails, garbage.py removes them later."""
+        """Remove the bytes of deleted versions. If the storage fails, they are removed later as garbage."""
         try:
             self.delete_unreferenced(digests)
         except OSError as error:
             log.warning("the bytes of deleted assets could not be removed yet", why=str(error))
 
     def store_bytes(self, upload: UploadInfo, source: OpenSource) -> File:
-        """Store the bytes and return the File for a new version's row. No row refers to the bytes yet."""
+        """Store the bytes of `source` and return the File for a new version. The caller inserts the version's row."""
         digest = digest_of(source)
         self._put(digest, source)
         return File(digest, upload.filename, upload.format, source.bytes, upload.size, upload.other_type)
@@ -377,9 +385,9 @@ class LibraryStore:
 
 
 def _slug(asset: Asset, changes: AssetChanges) -> dict[str, str]:
-    """The column `slug` if the changes set a permanent URL, else nothing.
+    """The new value of the column `slug`, by the column's name. Empty if the changes set no permanent URL.
 
-    Raises BadRequest if the asset has a different permanent URL already.
+    Raises BadRequest if the asset already has a different permanent URL.
     """
     if changes.slug is None:
         return {}
@@ -390,7 +398,7 @@ def _slug(asset: Asset, changes: AssetChanges) -> dict[str, str]:
 
 @contextmanager
 def _translate_storage_errors() -> Iterator[None]:
-    """Raise Overloaded if the blob store fails."""
+    """Translate errors of the blob store to Overloaded."""
     try:
         yield
     except OSError as error:

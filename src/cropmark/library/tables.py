@@ -1,4 +1,7 @@
-"""The tables, for both SQLite and PostgreSQL. A change needs a migration; a test compares tables and migrations."""
+"""The tables of the library's database, for SQLite and PostgreSQL.
+
+A change of a table needs a migration. A test compares the tables with the migrations.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ clock = Table(
     Column("id", Integer, primary_key=True),
     Column("n", BigInteger, nullable=False),
 )
-"""Has one row. Each write transaction first increments `n`, so write transactions run one after the other."""
+"""One row with the library's clock. A write transaction first increments `n`, so that only one transaction writes."""
 
 changes = Table(
     "changes",
@@ -87,7 +90,7 @@ assets = Table(
     Index(None, "stack", "branch", "is_dir", "created_ms", "uid"),
     Index(None, "stack", "branch", "is_dir", "title", "uid"),
 )
-"""Assets and folders. `version` is the newest version's number, 0 for a folder.
+"""Assets and folders. `version` is the number of the newest version, 0 for a folder.
 
 `origin` identifies an imported asset: the path of its file, or the vendor and the vendor's id.
 """
@@ -101,7 +104,7 @@ tags = Table(
 )
 
 NO_IMAGE = ""
-"""The format of a version that is not an image."""
+"""The column `format` of a version that is not an image."""
 
 versions = Table(
     "versions",

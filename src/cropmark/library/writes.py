@@ -1,4 +1,4 @@
-"""Writes rows of stacks, assets, folders and versions within a transaction."""
+"""Writes the rows of stacks, assets, folders and versions, within a transaction."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def insert_entry(
 def touch(
     transaction: WriteTransaction, place: BranchRef, uid: str, by: str, **columns: Any
 ) -> None:  # columns by their names
-    """Set the given columns of an entry, and record `by` and the current time as its last change."""
+    """Set columns of an asset or folder. Records `by` and the current time as its last change."""
     row = {"updated_ms": transaction.now_ms, "updated_by": by, **columns}
     transaction.connection.execute(update(assets).where(assets.c.uid == uid).values(**row))
     transaction.record_change(ChangeKind.ASSET, place.stack, uid)
@@ -82,7 +82,7 @@ def apply_changes(transaction: WriteTransaction, place: BranchRef, uid: str, cha
 
 
 def delete_entry(transaction: WriteTransaction, place: BranchRef, uid: str) -> None:
-    """Delete an entry; the database deletes the rows that refer to it."""
+    """Delete an asset or folder. The database also deletes the rows that refer to it."""
     transaction.connection.execute(delete(assets).where(assets.c.uid == uid))
     transaction.record_change(ChangeKind.DELETED, place.stack, uid)
 
@@ -123,7 +123,10 @@ def name_version(transaction: WriteTransaction, uid: str, number: int, name: str
 
 
 def _check_not_below(connection: Connection, place: BranchRef, uid: str, parent_uid: str) -> None:
-    """Raises NotFound if the parent is not a folder, BadRequest if it is inside the entry that is to be moved."""
+    """Check that an asset or folder may be moved into the folder `parent_uid`.
+
+    Raises NotFound if the parent is not a folder. Raises BadRequest if the parent is the moved folder or is inside it.
+    """
     ancestor: str | None = parent_uid
     while ancestor is not None:
         if ancestor == uid:
