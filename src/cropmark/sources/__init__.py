@@ -1,1 +1,1 @@
-"""Adapters of the Source port: local folders, the web, uploads, and combinations of them."""
+"""Implementations of ports.Source: local folders, the web, buckets, uploads, and combinations of them."""

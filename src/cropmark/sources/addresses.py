@@ -1,8 +1,8 @@
-"""Classification of IP addresses as public, private or never allowed. Pure tables, no look-ups.
+"""Classifies IP addresses as public, private or never allowed. Uses fixed tables, not the network.
 
 The tables follow the IANA registries of special-purpose addresses
-(https://www.iana.org/assignments/iana-ipv4-special-registry, .../iana-ipv6-special-registry), read 2026-11, and add
-the addresses where clouds serve credentials. `ipaddress.is_private` is not used: it lacks some of these ranges, and it
+(https://www.iana.org/assignments/iana-ipv4-special-registry, .../iana-ipv6-special-registry), read 2026-11, and add the
+addresses where clouds serve credentials. `ipaddress.is_private` is not used: it lacks some of these ranges, and it
 changes with the Python release.
 """
 
@@ -15,11 +15,11 @@ Address = IPv4Address | IPv6Address
 
 
 class Reach(Enum):
-    """The reachability class of an address."""
+    """A class of IP addresses. It decides whether a connection to the address is allowed."""
 
     PUBLIC = "public"
     PRIVATE = "private"
-    """This machine or this network: rejected unless the operator allows the host and port."""
+    """An address of this machine or its network: rejected unless the operator allows the host and port."""
     NEVER = "never"
     """Cloud metadata, link-local, multicast, reserved or tunnel: rejected unless the operator allows this address."""
 
@@ -76,10 +76,10 @@ _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "la
 
 
 def reach(address: Address) -> Reach:
-    """The reachability class of an address.
+    """The class of an IP address.
 
     NAT64, IPv4-mapped and ISATAP addresses have the class of the IPv4 address in them. 6to4, Teredo, IPv4-compatible
-    addresses and the local NAT64 prefix are NEVER: every public server has another address.
+    addresses and the local NAT64 prefix are NEVER: every public server also has a normal address.
     """
     if isinstance(address, IPv4Address):
         return _reach_4(address)
@@ -94,7 +94,7 @@ def reach(address: Address) -> Reach:
 
 
 def embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address in the last 32 bits of an IPv4-mapped, NAT64 or ISATAP address."""
+    """The IPv4 address in the last 32 bits of an IPv4-mapped, NAT64 or ISATAP address; None for other addresses."""
     bits = int(address)
     if address in _MAPPED or address in _NAT64 or (bits >> 32) & 0xFFFF_FFFF in _ISATAP:
         return IPv4Address(bits & 0xFFFF_FFFF)
@@ -102,7 +102,7 @@ def embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
 
 
 def is_local_name(host: str) -> bool:
-    """True for a host name that only a private network resolves: without a dot, or with a local suffix."""
+    """True for the host names of private networks: names without a dot, or with a local suffix such as `.internal`."""
     last = host.rpartition(".")[2]
     return "." not in host or last in _LOCAL_NAMES
 

@@ -1,8 +1,8 @@
 """Checks every address of an outgoing connection when the socket is created, after look-ups and redirects.
 
-aiohttp calls its connector's `socket_factory` for each address that it connects to; it calls its resolver for names
-only, not for literal addresses. So the factory enforces the policy. The resolver rejects earlier, and it also rejects a
-name that has both public and other addresses: this is a sign of DNS rebinding
+aiohttp calls its connector's `socket_factory` for each address that it connects to. It calls its resolver only for
+names, not for literal addresses. So the socket factory enforces the policy. The resolver rejects names earlier. It also
+rejects a name that has both public and other addresses, a sign of DNS rebinding
 (https://github.com/nccgroup/singularity/wiki).
 """
 
@@ -32,7 +32,7 @@ _LOOKUP_THREADS = 8
 
 
 class AddressRefused(PermissionError):
-    """Raised for an address to which a connection is forbidden. An OSError, since aiohttp expects it here."""
+    """Raised for an address that may not be connected to. It is an OSError, because aiohttp expects one here."""
 
     def __init__(self) -> None:
         super().__init__(13, "this address may not be fetched from")
@@ -53,7 +53,7 @@ SYSTEM = NetworkAccess()
 
 
 class Guard:
-    """Checks addresses, and creates sockets to the allowed addresses, for one Reachability."""
+    """Decides for one Reachability which addresses may be connected to, and creates sockets only for these."""
 
     def __init__(self, policy: Policy, reachability: Reachability, network: NetworkAccess) -> None:
         self._reachability = reachability
@@ -61,7 +61,7 @@ class Guard:
         self._new_socket = network.new_socket
 
     def allows(self, address: str, port: int) -> bool:
-        """True if a socket may connect to this address."""
+        """True if a socket may connect to this address and port."""
         try:
             parsed = ip_address(address)
         except ValueError:
@@ -78,7 +78,7 @@ class Guard:
                 )
 
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """An unconnected socket. `info` is an entry of getaddrinfo(). Raises AddressRefused."""
+        """An unconnected socket for an entry of getaddrinfo(). Raises AddressRefused if its address is not allowed."""
         family, kind, protocol, _, address = info
         if not self.allows(str(address[0]), int(address[1])):
             raise AddressRefused
@@ -86,25 +86,28 @@ class Guard:
 
 
 class GuardedResolver(AbstractResolver):
-    """Looks up names; rejects a name if any of its addresses is rejected."""
+    """Looks up host names. Rejects a name if any of its addresses is rejected."""
 
     def __init__(self, guard: Guard, lookup: Lookup) -> None:
         self._guard = guard
         self._lookup = lookup
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
-        """The addresses of a name, at most 8. Raises AddressRefused and other OSErrors."""
+        """The addresses of a host name, at most 8. Raises AddressRefused and other OSErrors."""
         addresses = await self._lookup(host)
         if not all(self._guard.allows(address, port) for address in addresses):
             raise AddressRefused
         return [_result(host, address, port) for address in addresses[:_MAX_ADDRESSES]]
 
     async def close(self) -> None:
-        """Do nothing: the look-up is shared."""
+        """Do nothing: all sessions share the look-up."""
 
 
 class SystemResolver:
-    """The system's resolver, in separate threads: a look-up without an answer must not block other work."""
+    """Looks up host names with the system's resolver, in separate threads.
+
+    So a look-up without an answer does not block other work.
+    """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, "cropmark-names")
@@ -121,7 +124,10 @@ class SystemResolver:
 def new_session(
     policy: Policy, reachability: Reachability, network: NetworkAccess, lookup: Lookup
 ) -> aiohttp.ClientSession:
-    """A guarded client session: no cookies, no proxy from the environment, no automatic redirects."""
+    """An HTTP client session that connects only to allowed addresses.
+
+    It has no cookies, uses no proxy from the environment, and does not follow redirects.
+    """
     guard = Guard(policy, reachability, network)
     connector = aiohttp.TCPConnector(
         resolver=GuardedResolver(guard, lookup),

@@ -38,7 +38,11 @@ _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 @dataclass(frozen=True, slots=True)
 class OriginRequest:
-    """A URL to fetch, headers that only the URL's origin receives, and the validators of a stored original."""
+    """A request for a URL.
+
+    `headers` are sent only to the URL's own origin, not to another origin after a redirect. `validators` belong to the
+    stored original.
+    """
 
     url: URL
     headers: tuple[tuple[str, str], ...] = ()
@@ -46,7 +50,7 @@ class OriginRequest:
 
 
 class Fetcher:
-    """Fetches under one Policy.
+    """Fetches URLs under one Policy.
 
     Each Reachability has a separate session, so that a request that may reach only public addresses never reuses a
     connection to a private host.
@@ -60,10 +64,10 @@ class Fetcher:
         self._concurrency = ConcurrencyLimit(policy.max_fetches, policy.max_fetches_per_host)
 
     async def fetch(self, request: OriginRequest, new_spool: NewSpool) -> OriginResponse:
-        """The response to a GET, after redirects. The caller discards the Spool in the response.
+        """Send a GET request, follow redirects, and return the response. The caller discards the Spool in the response.
 
         Raises SourceForbidden, SourceNotFound, SourceTooLarge, SourceUnusable, SourceFailed or SourceTimeout, and
-        Overloaded if too many fetches are in progress. The texts contain nothing from the origin's response.
+        Overloaded if too many fetches are in progress. The error texts contain nothing from the origin's response.
         """
         try:
             async with asyncio.timeout(self._policy.total_s):
@@ -80,7 +84,7 @@ class Fetcher:
             raise _failed("could not be reached") from error
 
     def _refused(self) -> SourceProblem:
-        """The problem of a redirect or an address that the policy refuses."""
+        """The Problem for a redirect or an address that the policy does not allow."""
         return forbidden_address() if self._policy.chosen_by_client else _failed("is at an address that is not allowed")
 
     async def close(self) -> None:
@@ -106,7 +110,7 @@ class Fetcher:
     async def _request(
         self, url: URL, reachability: Reachability, request: OriginRequest, new_spool: NewSpool
     ) -> OriginResponse | URL:
-        """Sends one request, and returns its response or the target of a redirect."""
+        """Send one request. Returns the response, or the target of a redirect."""
         known = request.validators
         validators = known if known is not None and known.final_url == str(url) else None
         own_headers = (*self._policy.headers, *request.headers)
@@ -133,7 +137,7 @@ class Fetcher:
             return await client.get(url, headers=headers, allow_redirects=False)
 
     async def _body(self, response: aiohttp.ClientResponse, name: str, new_spool: NewSpool) -> Spool:
-        """Writes the body to a file. `name` is the name of the requested file.
+        """Write the body to a file. `name` is the file name in the requested URL.
 
         The limit counts decoded bytes. A Content-Length above the limit is rejected before reading.
         """
@@ -143,7 +147,7 @@ class Fetcher:
 
 
 async def _pieces(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The body in pieces. The first piece has SNIFF_BYTES, or is the whole body."""
+    """Yields the body in pieces. The first piece has SNIFF_BYTES, or is the whole body."""
     try:
         piece = await stream.readexactly(SNIFF_BYTES)
     except IncompleteReadError as short:
@@ -154,7 +158,7 @@ async def _pieces(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 def _check_status(status: int) -> None:
-    """Raises a SourceProblem with the status in `origin_status` if the status is not 200."""
+    """Raise a SourceProblem for any status except 200. The Problem's `origin_status` is that status."""
     if status == HTTPStatus.OK:
         return
     problem: SourceProblem
@@ -167,7 +171,7 @@ def _check_status(status: int) -> None:
 
 
 def _transfer_problem(error: aiohttp.ClientError) -> SourceProblem:
-    """The problem of a response that is missing, incomplete or cannot be decoded."""
+    """The Problem for a response that is missing or incomplete, or that cannot be decoded."""
     if isinstance(error.__cause__, ContentEncodingError) and isinstance(error, aiohttp.ClientPayloadError):
         return BrokenEncoding("the Content-Encoding of the image's server could not be decoded", fix=_SEND_UNENCODED)
     # aiohttp's parser raises this before there is a response; only the text identifies it.

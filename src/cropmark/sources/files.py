@@ -1,11 +1,11 @@
-"""The images of a folder, by their path below it.
+"""Serves the images of a local folder, by their path below the folder.
 
-A path that does not name a file inside the folder raises SourceNotFound. Its text is the same for every reason, so that
-clients cannot find out which other files exist. Names that begin with a dot are never served, which excludes `.` and
-`..` as well as `.git` and `.env`. Symbolic links are followed, but not out of the folder.
+A path that does not name a file inside the folder raises SourceNotFound. The error text is the same for every reason,
+so that clients cannot find out which other files exist. Names that begin with a dot are never served, such as `..`,
+`.git` and `.env`. Symbolic links are followed, but not out of the folder.
 
-As in nginx, several slashes count as one. A name with an accent has two spellings in Unicode, and programs write either
-of them: if no file has the spelling in the path, a file with the other spelling is served.
+As in nginx, several slashes count as one. A name with an accent has two spellings in Unicode, and programs write both.
+If no file has the spelling in the path, a file with the other spelling is served.
 """
 
 from __future__ import annotations
@@ -47,14 +47,15 @@ _SYSTEM_ERRORS: Final = frozenset(
 """Errors that do not show whether the file exists: too many open files, or a failing disk."""
 _MAX_PURGES: Final = 64
 _MAX_VERSIONS: Final = 8192
-"""Largest number of versions in memory. They save time: creating a SourceVersion takes longer than the system call."""
+"""Largest number of versions in memory. Creating a SourceVersion takes longer than the system call that checks one."""
 _MAX_LISTED_FILES: Final = 20_000
 
 
 class FolderSource:
-    """A Source over the files of a folder.
+    """The Source of the files in a local folder.
 
-    The folder may itself be a symbolic link that changes while the server runs; it is resolved for every request.
+    The folder may be a symbolic link. Its target may change while the server runs: the link is resolved for every
+    request.
     """
 
     def __init__(self, root: Path, name: str = "files") -> None:
@@ -69,7 +70,7 @@ class FolderSource:
         self._generations = PurgeGenerations(_MAX_PURGES)
 
     def stat(self, ref: SourceRef) -> SourceVersion:
-        """The version of a file, by one system call. Does not check that the file is inside the folder.
+        """The version of a file, from one system call. Does not check that the file is inside the folder.
 
         open() checks this, so no cache contains a rendition of a file outside the folder.
         """
@@ -96,7 +97,7 @@ class FolderSource:
         return self._open(_checked_path(ref))
 
     def identity(self, ref: SourceRef) -> str:
-        """The identity, such as `files:sky/blue.jpg`, even if the path is a folder or absent.
+        """The identity of a path, such as `files:sky/blue.jpg`. The file need not exist.
 
         Raises SourceNotFound if `ref` is not a path.
         """
@@ -111,11 +112,11 @@ class FolderSource:
         """Do nothing: no file is open between requests."""
 
     def images(self, limit: int) -> list[str]:
-        """The paths of at most `limit` images, sorted within each folder. Looks at 20,000 files at most."""
+        """The paths of at most `limit` images, sorted within each folder. Reads at most 20,000 files."""
         return list(itertools.islice(self._images(), limit))
 
     def count(self) -> int:
-        """Number of images among the first 20,000 files."""
+        """The number of images among the first 20,000 files."""
         return sum(1 for _ in self._images())
 
     def _open(self, path: str) -> OpenSource:
@@ -137,7 +138,7 @@ class FolderSource:
         return OpenSource.from_fd(descriptor, status.st_size, version)
 
     def _contains(self, real_path: str) -> bool:
-        """True if a path without links is inside the folder."""
+        """True if the path is inside the folder. `real_path` must not contain symbolic links."""
         if real_path.startswith(self._prefix):  # then the path of the folder has no links either
             return True
         return real_path.startswith(f"{os.path.realpath(self.root).rstrip('/')}/")
@@ -151,13 +152,13 @@ class FolderSource:
         return SourceVersion(identity, version, self._generations.of(identity), state.mtime_ns / 1e9)
 
     def _identity(self, path: str) -> str:
-        """The identity of a path. Both Unicode spellings of a path have one identity, so that a purge covers both."""
+        """The identity of a path. Both Unicode spellings have the same identity, so that a purge covers both."""
         return f"{self._name}:{path if path.isascii() else normalize('NFC', path)}"
 
     def _other_spelling(self, path: str, error: OSError) -> str:
-        """The path of an existing file with the same name in another Unicode form, after opening `path` failed.
+        """Find the file with the other Unicode spelling of `path`, after `path` could not be opened. Returns its path.
 
-        Raises SourceNotFound, or SourceFailed.
+        `error` is the error of the failed call. Raises SourceNotFound, or SourceFailed.
         """
         if error.errno != errno.ENOENT or path.isascii():
             _raise_open_error(path, error)
@@ -191,7 +192,7 @@ class FolderSource:
 
 
 def _checked_path(ref: SourceRef) -> str:
-    """The path of a reference. Raises SourceNotFound if no file that we serve can have it.
+    """The path of a reference, without repeated slashes. Raises SourceNotFound if a served file cannot have this path.
 
     The path was percent-decoded once, so a `%2e` in it is part of the file's name.
     """
@@ -225,7 +226,10 @@ def _real_path(descriptor: int) -> str:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Paths of all files below `root` that a URL can name, sorted; links to folders are not followed."""
+    """Yields the paths of all files below `root` that a URL can name, in sorted order.
+
+    Links to folders are not followed.
+    """
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if _NAME.fullmatch(name))
         inside = Path(folder).relative_to(root)

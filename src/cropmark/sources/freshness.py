@@ -1,4 +1,4 @@
-"""Computes from its headers how long an origin's response may be used. Pure functions.
+"""Computes from the headers of an origin's response how long the response may be used. Pure functions.
 
 Follows RFC 9111 for a shared cache: s-maxage, else max-age, else Expires, else a tenth of the time since Last-Modified,
 else the default. The operator's bounds are applied last. stale-while-revalidate and stale-if-error follow RFC 5861.
@@ -13,14 +13,14 @@ from email.utils import parsedate_to_datetime
 
 _MAX_LIFETIME_S = 2**31
 MAX_KEYS_BYTES = 2048
-"""Limit of the total length of an origin's keys for purges. Keys beyond it are ignored."""
+"""Limit of the total length of the keys for purges in a response. Further keys are ignored."""
 _KEY = re.compile(r"[!-+\--~]{1,256}")
 _DIRECTIVE = re.compile(r'([!#$%&\'*+\-.^_`|~0-9A-Za-z]{1,64})(?:=(?:"([^"]*)"|([^\s,"]*)))?')
 
 
 @dataclass(frozen=True, slots=True)
 class LifetimeBounds:
-    """The operator's bounds, in seconds.
+    """The operator's limits and defaults for the lifetimes of responses, in seconds.
 
     `minimum_s` applies even if the origin sends a shorter lifetime, so that an image in eight widths is fetched once.
     `default_s` applies to responses without a lifetime. The two `stale_` times apply to responses that do not set them.
@@ -32,7 +32,7 @@ class LifetimeBounds:
     stale_while_revalidate_s: float = 300
     stale_if_error_s: float = 86_400
     failure_s: float = 5
-    """Time for which a failed fetch (404, 5xx, timeout, unusable body) of a web origin or a bucket is not repeated."""
+    """Time for which a failed fetch of a web origin or a bucket is not repeated: 404, 5xx, timeout, unusable body."""
 
 
 DEFAULT_BOUNDS = LifetimeBounds()
@@ -40,7 +40,10 @@ DEFAULT_BOUNDS = LifetimeBounds()
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """The time in seconds for which a response is fresh, and the times after that for which it may be used stale."""
+    """The times for which a response may be used, in seconds.
+
+    The response is fresh for `fresh_s`. The two `stale_` times begin after that.
+    """
 
     fresh_s: float
     stale_while_revalidate_s: float
@@ -50,9 +53,10 @@ class Lifetimes:
 
 
 def lifetimes_of(headers: Mapping[str, str], now_s: float, bounds: LifetimeBounds) -> Lifetimes:
-    """The lifetimes of a response that was received at `now_s`. The mapping ignores the case of header names.
+    """The lifetimes of a response that was received at the Unix time `now_s`.
 
-    Values that do not match their grammar count as absent; a malformed Expires means expired (RFC 9111, section 5.3).
+    The mapping `headers` must ignore the case of names. Values that do not match their grammar count as absent, but a
+    malformed Expires means expired (RFC 9111, section 5.3).
     """
     control = directives(headers.get("Cache-Control", ""))
     if is_private(headers.get("Cache-Control")) or headers.get("Vary", "").strip() == "*":
@@ -73,14 +77,15 @@ def lifetimes_of(headers: Mapping[str, str], now_s: float, bounds: LifetimeBound
 
 
 def is_private(cache_control: str | None) -> bool:
-    """True if shared caches must not store the response."""
+    """True if the Cache-Control header forbids shared caches to store the response."""
     return bool({"no-store", "private"} & directives(cache_control or "").keys())
 
 
 def origin_keys(headers: Mapping[str, str]) -> str:
-    """The keys for purges in the headers Surrogate-Key and Cache-Tag, separated by spaces: MAX_KEYS_BYTES at most.
+    """The keys for purges in the headers Surrogate-Key and Cache-Tag, joined by spaces.
 
-    Surrogate-Key separates keys by spaces, Cache-Tag by commas. Keys that are not printable ASCII are ignored.
+    Surrogate-Key separates keys by spaces, Cache-Tag by commas. Keys that are not printable ASCII are ignored, as are
+    keys beyond MAX_KEYS_BYTES.
     """
     keys: dict[str, None] = {}
     length = 0
@@ -94,7 +99,7 @@ def origin_keys(headers: Mapping[str, str]) -> str:
 
 
 def directives(text: str) -> dict[str, str]:
-    """The directives of a Cache-Control header, with names in lower case. Of repeated directives the first counts."""
+    """The directives of a Cache-Control header, by name in lower case. The first of repeated directives counts."""
     found: dict[str, str] = {}
     for name, quoted, bare in _DIRECTIVE.findall(text[:4096]):
         found.setdefault(name.lower(), quoted or bare)
@@ -130,7 +135,7 @@ def _directive_s(control: Mapping[str, str], name: str, default: float) -> float
 
 
 def _seconds(text: str | None) -> float:
-    """The number in a text of ASCII digits; 0 for any other text. int() would also accept "1_000"."""
+    """The number of seconds in a text of ASCII digits; 0 for any other text. int() would also accept "1_000"."""
     if text is None or not (text.isascii() and text.isdecimal()):
         return 0.0
     return float(_MAX_LIFETIME_S) if len(text) > 10 else float(min(int(text), _MAX_LIFETIME_S))

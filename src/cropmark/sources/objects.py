@@ -1,9 +1,10 @@
-"""Images in a bucket. Each is fetched by one conditional GET and stored like an original from the web.
+"""Serves images from a bucket. An image is fetched by one conditional GET, and stored like an original from the web.
 
-- A path is appended to the prefix and never leaves it: empty, `.` and `..` segments name no object.
-- The client retries throttled and failed requests with pauses that double, within the deadline of the fetch.
-- If the bucket refuses a request, the operator must fix credentials, region or name: the log has the fix, and a stale
-  original may be sent. With a key that may not list the bucket, requests for missing objects are refused, too.
+- A path is appended to the prefix and never leaves it: empty, `.` and `..` segments are rejected as not found.
+- The client retries throttled and failed requests, with pauses that double, within the time limit of the fetch.
+- If the bucket refuses a request, the operator must fix credentials, region or name. The log has the fix, and a stale
+  original may be sent.
+- If the key may not list the bucket, the bucket also refuses requests for missing objects.
 - The bucket is never listed. The Cache-Control of an object decides how long it is fresh, as for web origins.
 """
 
@@ -56,7 +57,7 @@ _UNENCODED: Final = frozenset({"", "identity", "aws-chunked"})
 
 @dataclass(frozen=True, slots=True)
 class BucketLimits:
-    """Timeouts in seconds, the largest object in bytes, and the number of requests at the same time."""
+    """Limits of fetches from a bucket: timeouts in seconds, the largest object in bytes, and concurrent requests."""
 
     connect_s: float = 3.0
     read_s: float = 5.0
@@ -66,9 +67,9 @@ class BucketLimits:
 
     @property
     def times(self) -> StoreTimes:
-        """The timeouts of the store's client, which ends its attempts before the deadline of the fetch.
+        """The timeouts of the store's client. Its retries end before the time limit of the whole fetch.
 
-        Otherwise a throttled fetch would reach the deadline, and be reported as a timeout.
+        Otherwise a throttled fetch would be reported as a timeout.
         """
         retry_s, max_pause_s = self.total_s * 0.6, min(self.total_s / 8, 1.0)
         return StoreTimes(self.connect_s, self.read_s, self.total_s, _RETRIES, retry_s, max_pause_s)
@@ -76,10 +77,10 @@ class BucketLimits:
 
 @dataclass(frozen=True, slots=True)
 class BucketPlace:
-    """The place of the images in a bucket.
+    """The bucket and prefix of a source's images.
 
-    `name`, such as `s3:bucket`, begins all identities. `prefix` has no slash at its begin or end. `scope` is a digest
-    of all settings that decide which bytes a path has.
+    `name`, such as `s3:bucket`, begins all identities. `prefix` neither begins nor ends with a slash. `scope` is a
+    digest of all settings that decide which bytes a path has.
     """
 
     name: str
@@ -88,7 +89,7 @@ class BucketPlace:
 
 
 class ObjectSource:
-    """The Source of SitePaths in a bucket. Raises the port's Problems."""
+    """The Source of the images in a bucket. Raises the Problems of ports.Source."""
 
     def __init__(
         self,
@@ -114,18 +115,23 @@ class ObjectSource:
         return self._remote.stat(self._target(ref))
 
     async def open(self, ref: SourceRef) -> OpenSource:
-        """The original, stored or fetched."""
+        """Open the stored original, or fetch it first."""
         return await self._remote.open(self._target(ref))
 
     def identity(self, ref: SourceRef) -> str:
-        """The identity, such as `s3:bucket/prefix/sky/blue.jpg`. Raises SourceNotFound for references of another
-        kind."""
+        """The identity of a path, such as `s3:bucket/prefix/sky/blue.jpg`.
+
+        Raises SourceNotFound if `ref` is not a path.
+        """
         if not isinstance(ref, SitePath):
             raise _not_found()
         return f"{self._place.name}/{_joined(self._place.prefix, ref.path.lstrip('/'))}"
 
     def purge(self, prefix: str) -> None:
-        """Remove originals, failures and shared responses. Results of fetches in progress are sent but not stored."""
+        """Remove the originals, failures and shared responses that `prefix` covers.
+
+        The responses of fetches in progress are sent but not stored.
+        """
         self._remote.purge(prefix)
 
     async def close(self) -> None:
@@ -145,7 +151,8 @@ class ObjectSource:
 
 
 def checked_path(path: str) -> str:
-    """The path of an object below the prefix. Raises SourceNotFound if no object can have it.
+    """The path of an object below the prefix, without a leading slash. Raises SourceNotFound if no object can have this
+    path.
 
     The path was percent-decoded once, so a `%2e` in it is part of the object's name.
     """
@@ -163,7 +170,7 @@ def checked_path(path: str) -> str:
 
 
 async def check_reachable(store: Any, place: BucketPlace, limits: BucketLimits) -> tuple[Failure, str] | None:
-    """Checks that images can be read: returns None, or the kind of failure and the store's message.
+    """Check that images can be read. Returns None, or the kind of failure and the store's message.
 
     Sends a GET for an object that does not exist; the answer 404 means success. A HEAD request is not used, since its
     answer does not show whether the bucket or the object is missing.
@@ -180,7 +187,7 @@ async def check_reachable(store: Any, place: BucketPlace, limits: BucketLimits) 
 
 
 class _ObjectFetcher:
-    """Fetches objects of one store."""
+    """Fetches the objects of one store, within the limits."""
 
     def __init__(self, store: Any, name: str, limits: BucketLimits) -> None:
         self._store = store
@@ -190,7 +197,7 @@ class _ObjectFetcher:
         self._logged_s = float("-inf")
 
     async def fetch(self, key: str, known: Validators | None, new_spool: NewSpool) -> OriginResponse:
-        """The object, or a response without a body if the stored original is current.
+        """Fetch an object. The response has no body if the stored original is still current.
 
         Raises SourceProblems, and Overloaded if too many requests are in progress.
         """
@@ -242,7 +249,7 @@ class _ObjectFetcher:
         return problem
 
     def _log(self, event: str, reason: str, fix: str) -> None:
-        """Log a warning, at most once a minute: while a bucket fails, the requests of all its images fail."""
+        """Log a warning, at most one per minute: while a bucket fails, the requests for all its images fail."""
         now_s = time.monotonic()
         if now_s - self._logged_s >= _LOG_EVERY_S:
             self._logged_s = now_s
@@ -250,13 +257,13 @@ class _ObjectFetcher:
 
 
 async def _pieces(found: Any) -> AsyncIterator[bytes]:
-    """The body in pieces. The first piece has at least SNIFF_BYTES, or is the whole body."""
+    """Yields the body in pieces. The first piece has at least SNIFF_BYTES, or is the whole body."""
     async for piece in found.stream(min_chunk_size=max(65_536, SNIFF_BYTES)):
         yield bytes(piece)
 
 
 def _headers(found: Any) -> dict[str, str]:
-    """Those headers of the response that obstore makes available."""
+    """The response headers that obstore makes available."""
     headers = {str(name): str(value) for name, value in dict(found.attributes).items()}
     if etag := found.meta["e_tag"]:
         headers["ETag"] = str(etag)

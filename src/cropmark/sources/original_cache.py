@@ -36,7 +36,7 @@ MAX_ENTRY_DIVISOR = 8
 _LABELS = ("originals",)
 """The labels of this cache in the metrics of caches."""
 _STALE_PART_S = 60
-"""Unfinished files and bodies without a record are removed if they are older than this: no fetch takes longer."""
+"""Unfinished files and bodies without a record are removed after this time: no fetch takes longer."""
 
 
 @dataclass(slots=True)
@@ -47,11 +47,11 @@ class _Entry:
 
 
 class OriginalCache:
-    """Stores originals by key (64 hex digits); the least recently used are evicted first.
+    """Stores originals on the disk by key (64 hex digits). The least recently used originals are evicted first.
 
-    Only the constructor raises OSError, if the folder cannot be used; later disk errors are logged. The constructor
+    Only the constructor raises OSError, if the folder cannot be used. Later disk errors are logged. The constructor
     reads the records into an index in memory, so find() and generation() do not access the disk. After a restart,
-    originals are evicted in the order in which their records were written, until they are used.
+    originals that have not been used are evicted in the order in which their records were written.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class OriginalCache:
         return self._bytes
 
     def samples(self) -> Iterator[Sample]:
-        """The values of the metrics of caches."""
+        """The cache's values for the metrics."""
         yield "cropmark_cache_entries", _LABELS, len(self._entries)
         yield "cropmark_cache_bytes", _LABELS, self._bytes
         yield "cropmark_cache_hits_total", _LABELS, self.hits
@@ -98,7 +98,7 @@ class OriginalCache:
         yield "cropmark_cache_damaged_total", _LABELS, self._damaged
 
     def find(self, key: str) -> SourceRecord | None:
-        """The record of an original, or None. Marks the original as used."""
+        """The record of an original, or None. The original then counts as used."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -106,9 +106,10 @@ class OriginalCache:
         return entry.record
 
     async def read(self, key: str) -> tuple[int, SourceRecord] | None:
-        """A read-only descriptor of the original, which the caller closes, and its record; None if it is absent.
+        """Open an original. Returns a read-only descriptor, which the caller closes, and the record; None if it is
+        absent.
 
-        The length is checked every time, the digest once per process; a corrupt original is removed.
+        Checks the length every time, and the digest once per process. A corrupt original is removed.
         """
         entry = self._entries.get(key)
         if entry is None:
@@ -132,13 +133,13 @@ class OriginalCache:
         return None
 
     def spool(self) -> Spool:
-        """A file for the body of a new original."""
+        """A new temporary file for the body of an original."""
         return Spool(self._folder, self._shrink)
 
     def store(self, key: str, spool: Spool, record: SourceRecord) -> bool:
         """Store a complete body with its record.
 
-        False if the body is too large, if the original was purged after the fetch began, or if the disk fails.
+        Returns False if the body is too large, if the original was purged after the fetch began, or if the disk fails.
         """
         if record.bytes * MAX_ENTRY_DIVISOR > self._limit_bytes or record.generation != self.generation(
             record.identity
@@ -155,9 +156,9 @@ class OriginalCache:
         return True
 
     def update(self, key: str, record: SourceRecord) -> None:
-        """Replace the record of a stored original, as after a 304.
+        """Replace the record of a stored original, for example after a 304 response.
 
-        Does nothing if the original was evicted or purged, or has other bytes now.
+        Does nothing if the original was evicted or purged, or if its bytes have changed.
         """
         entry = self._entries.get(key)
         if entry is None or entry.record.digest != record.digest or entry.record.generation != record.generation:
@@ -173,20 +174,26 @@ class OriginalCache:
             self._remove(self._body(key, record))
 
     def purge(self, prefix: str) -> None:
-        """Remove the originals that `prefix` covers. Later fetches of them have a new generation."""
+        """Remove the originals that `prefix` covers. Later fetches of these originals have a new generation."""
         self._purges.add(prefix)
         for key in [k for k, e in self._entries.items() if purge_matches(prefix, e.record.identity)]:
             self.drop(key)
 
     def purge_key(self, key: str) -> None:
-        """Remove all originals with this key for purges. Fetches in progress that get the key are not stored."""
+        """Remove the originals that have this key for purges. The origin sends such keys with its responses.
+
+        A fetch in progress is not stored if its response has the key.
+        """
         self.key_purges += 1
         self._purged_keys.note(f"{key}\n", self.key_purges)
         for name in [name for name, entry in self._entries.items() if key in entry.record.keys.split()]:
             self.drop(name)
 
     def has_purged_key(self, record: SourceRecord, since: int) -> bool:
-        """True if a key of the record was purged after the time when `key_purges` had the value `since`."""
+        """True if one of the record's keys for purges was purged after `key_purges` had the value `since`.
+
+        Also true if the cache has forgotten the purges of that time.
+        """
         if since == self.key_purges:
             return False
         latest = self._purged_keys.latest(f"{key}\n" for key in record.keys.split())
@@ -219,7 +226,7 @@ class OriginalCache:
     def _sweep(self) -> None:
         """Remove bodies without a record, and unfinished files.
 
-        Younger files than _STALE_PART_S are left, since another process may be writing them.
+        Files younger than _STALE_PART_S are left, since another process may be writing them.
         """
         recorded = {self._body(key, entry.record).name for key, entry in self._entries.items()}
         for path in self._folder.iterdir():

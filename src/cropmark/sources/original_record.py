@@ -1,4 +1,4 @@
-"""The record of a stored original: where its bytes came from, their digest, and how long they may be used."""
+"""The record of a stored original: its URL, the digest of its bytes, and the times until which it may be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cropmark.sources.freshness import Lifetimes, is_private
 
 
 class Freshness(Enum):
-    """The permitted use of a stored original."""
+    """The freshness of a stored original. It decides whether the original may be used."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -23,7 +23,7 @@ class Freshness(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """Metadata of an original. Times are Unix seconds."""
+    """Metadata of a stored original. Times are Unix seconds."""
 
     identity: str
     final_url: str
@@ -69,13 +69,16 @@ class SourceRecord:
         )
 
     def freshness(self, now_s: float, *, failing: bool) -> Freshness:
-        """The permitted use of the original at `now_s`. `failing` is true if the last request to the origin failed."""
+        """The freshness of the original at `now_s`. `failing` is true if the last request to the origin failed.
+
+        While the origin fails, the original counts as fresh until `stale_if_error_until_s`.
+        """
         if now_s < self.fresh_until_s or (failing and now_s < self.stale_if_error_until_s):
             return Freshness.FRESH
         return Freshness.STALE if now_s < self.stale_while_revalidate_until_s else Freshness.EXPIRED
 
     def revalidated(self, now_s: float, lifetimes: Lifetimes) -> SourceRecord:
-        """The record with new lifetimes, which begin at `now_s`."""
+        """The record with new lifetimes that begin at `now_s`."""
         until = now_s + lifetimes.fresh_s
         return replace(
             self,
@@ -92,7 +95,7 @@ def encode_record(record: SourceRecord) -> str:
 
 
 def read_record(path: Path) -> SourceRecord | None:
-    """The record in a file; None if the file cannot be read or has other fields than this version writes."""
+    """The record in a file; None if the file cannot be read, or if another version of cropmark wrote other fields."""
     try:
         record = SourceRecord(**json.loads(path.read_text("ascii")))
     except (OSError, ValueError, TypeError):

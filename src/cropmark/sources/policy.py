@@ -35,7 +35,7 @@ class AllowedHost:
 
     @classmethod
     def read(cls, text: str) -> AllowedHost:
-        """Parses `127.0.0.1:8001`, `images.internal:80` or `[::1]:8080`.
+        """Parse `127.0.0.1:8001`, `images.internal:80` or `[::1]:8080`.
 
         Raises ValueError with a text for the operator.
         """
@@ -55,11 +55,11 @@ class AllowedHost:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """A pattern of servers, and of paths on them, that may be fetched from.
+    """A pattern of URLs that may be fetched: a host, and optionally a scheme, a port and a path.
 
     `labels` are the parts of the host name, from left to right: `*` matches exactly one label, a leading `**` one or
-    more. With `scheme` None, http and https match; with `port` None, the scheme's default port. `path` matches whole
-    segments: `/a` matches `/a` and `/a/b`, not `/ab`.
+    more. Without a scheme, http and https match. Without a port, the scheme's default port matches. `path` matches
+    whole segments: `/a` matches `/a` and `/a/b`, not `/ab`.
     """
 
     labels: tuple[str, ...]
@@ -69,7 +69,7 @@ class HostRule:
 
     @classmethod
     def read(cls, text: str) -> HostRule:
-        """Parses `cdn.example`, `https://*.example.com/images` or `http://**.example.net:8080`. Raises ValueError."""
+        """Parse `cdn.example`, `https://*.example.com/images` or `http://**.example.net:8080`. Raises ValueError."""
         error_text = f"expected a host with * for a label, and optionally scheme, port and path, got {text!r}"
         has_scheme = "://" in text
         # A star is not valid in a host name: letters in its place let the strict parser check the rest.
@@ -88,11 +88,11 @@ class HostRule:
 
     @property
     def any_host(self) -> bool:
-        """True if the rule matches hosts of any name, as `**` does."""
+        """True if the pattern of the host has only wildcards, such as `**`."""
         return all("*" in label for label in self.labels)
 
     def matches(self, url: URL) -> bool:
-        """True if the rule covers this URL."""
+        """True if the rule allows this URL."""
         assert url.raw_host is not None
         if self.scheme not in (None, url.scheme) or url.port != (self.port or DEFAULT_PORTS[url.scheme]):
             return False
@@ -126,12 +126,13 @@ class ReservedHeader(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The allowed hosts, with limits of time and size. The defaults allow nothing.
+    """The rules for fetches from the web: allowed hosts, and limits of time and size. The defaults allow nothing.
 
-    `open` allows any public host, `hosts` the hosts that match a rule. The hosts in `allow` may have private addresses;
-    they are also allowed if neither `open` nor `hosts` is set. `forwarded` names headers of a client's request that are
-    sent to the origin and become part of the source's identity; `headers` are always sent. After a redirect to another
-    origin, neither `forwarded` nor `headers` are sent.
+    `open` allows any public host, `hosts` the hosts that match a rule. The hosts in `allow` may have private addresses.
+    If `hosts` is empty, the hosts in `allow` need no rule.
+
+    `forwarded` names headers of a client's request that are sent to the origin and become part of the source's
+    identity. `headers` are always sent. After a redirect to another origin, neither `forwarded` nor `headers` are sent.
     """
 
     allow: tuple[AllowedHost, ...] = ()
@@ -144,18 +145,18 @@ class Policy:
     first_byte_s: float = 5.0
     """Timeout from the request to the response headers, and between two pieces of the body."""
     total_s: float = 8.0
-    """Timeout of the whole fetch, redirects and body included."""
+    """Timeout of the whole fetch, including redirects and the body."""
     limit_bytes: int = 50 * MIB
     """Limit of the decoded body."""
     forwarded: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     user_agent: str = "cropmark"
     images_only: bool = True
-    """True: only images are accepted. False: also files of other known types, such as PDFs and videos."""
+    """True: only images are accepted. False: files of other known types are also accepted, such as PDFs and videos."""
     chosen_by_client: bool = True
-    """True: a refused redirect or address is reported as the client's error.
+    """True: a forbidden redirect or address is reported as the client's error.
 
-    False: the operator chose the origin, so it is reported as a failure of the origin.
+    False: it is reported as a failure of the origin, because the operator chose the origin.
     """
     max_fetches: int = 64
     max_fetches_per_host: int = 8
@@ -187,7 +188,7 @@ class Policy:
     def scope(self) -> str:
         """A digest of all settings that decide which bytes a URL gives.
 
-        An original that was stored under one scope is not used under another.
+        An original that was stored under one scope is not used under another scope.
         """
         rules = (self.allow, self.open, self.hosts, sorted(self.ports), self.limit_bytes, self.headers)
         return hashlib.sha256(repr(rules).encode()).hexdigest()[:16]

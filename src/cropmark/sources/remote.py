@@ -1,12 +1,12 @@
-"""Originals that are fetched from a web origin or a bucket, and stored. Each original has one fetch at a time.
+"""Fetches originals from web origins and buckets, and stores them. Only one fetch of an original runs at a time.
 
 stat  returns the version of a fresh or stale original; if it is stale, starts a conditional request in the background.
       Returns None if no usable original is stored.
-open  opens the original that stat would find. Without one, it fetches: a body is stored, and "not modified" renews the
-      record. If the fetch fails, a stale original may be opened.
+open  opens a fresh or stale original. If no usable original is stored, fetches it: a body is stored, and a response
+      "not modified" renews the record. If the fetch fails, a stale original may be opened.
 
 Rules:
-- A response that may not be stored is shared by the requests of the next `minimum_s`.
+- A response that may not be stored is shared with other requests for `minimum_s`.
 - A failed fetch is not repeated for `failure_s`.
 - If a purge comes during a fetch, the response is sent but not stored, and later requests start another fetch.
 """
@@ -41,7 +41,7 @@ _MAX_VALIDATOR_CHARACTERS = 512
 
 
 Fetch = Callable[[Validators | None, NewSpool], Awaitable[OriginResponse]]
-"""Fetches an original, by a conditional request if there are validators. Raises the Problems of ports.Source."""
+"""Fetches an original; with validators, by a conditional request. Raises the Problems of ports.Source."""
 
 
 OnFetch = Callable[[str, float, int], None]
@@ -52,12 +52,15 @@ The result is `ok`, `not_modified`, `cancelled` or the code of a Problem.
 
 
 def ignore_fetch(result: str, duration_s: float, length: int) -> None:
-    """Does nothing."""
+    """Do nothing: the default for `on_fetch`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An original: its identity, its key in the cache of originals, its origin for the log, and how to fetch it."""
+    """An original to fetch, and the function that fetches it.
+
+    `key` is its key in the cache of originals. `origin` names its origin in the log.
+    """
 
     identity: str
     key: str
@@ -72,7 +75,7 @@ class _Failure:
 
 
 class RemoteOriginals:
-    """The originals of one source."""
+    """The originals of one source: opens stored originals, and fetches the others."""
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class RemoteOriginals:
         return None
 
     async def open(self, target: Target) -> OpenSource:
-        """The original, stored or fetched."""
+        """Open the stored original, or fetch it first."""
         freshness = self._stored(target)[1]
         if freshness is not Freshness.EXPIRED:
             if freshness is Freshness.STALE:
@@ -124,7 +127,10 @@ class RemoteOriginals:
         return (await self._revalidate(target)).open()
 
     def purge(self, prefix: str) -> None:
-        """Remove originals, failures and shared responses. Results of fetches in progress are sent but not stored."""
+        """Remove the originals, failures and shared responses that `prefix` covers.
+
+        The responses of fetches in progress are sent but not stored.
+        """
         self._originals.purge(prefix)
         for key in [k for k, f in self._failures.items() if purge_matches(prefix, f.identity)]:
             self._failures.pop(key, None)
@@ -176,7 +182,7 @@ class RemoteOriginals:
         return (await self._flights.run(flight, lambda: self._fetch(target, generation)))[0]
 
     async def _fetch(self, target: Target, generation: int) -> SharedFile:
-        """Fetch the original, by a conditional request if it is stored."""
+        """Fetch the original. If it is already stored, sends a conditional request."""
         record, key_purges = self._originals.find(target.key), self._originals.key_purges
         known = None if record is None else Validators(record.final_url, record.etag, record.last_modified)
         try:
@@ -192,7 +198,10 @@ class RemoteOriginals:
             response.body.discard()
 
     async def _counted(self, fetch: Awaitable[OriginResponse]) -> OriginResponse:
-        """The response of the fetch. Reports every fetch to `on_fetch`, even if it fails or is cancelled."""
+        """Wait for a fetch and return its response.
+
+        Reports the result to `on_fetch`, even if the fetch fails or is cancelled.
+        """
         result, length, started_s = "cancelled", 0, time.perf_counter()
         try:
             response = await fetch
@@ -205,7 +214,11 @@ class RemoteOriginals:
             self._on_fetch(result, time.perf_counter() - started_s, length)
 
     async def _stale_on_error(self, problem: SourceProblem, target: Target, generation: int) -> SharedFile:
-        """The stale original if it may be sent although the fetch failed. Otherwise raises `problem`."""
+        """The stale original, if it may be sent after a failed fetch. Otherwise raises `problem`.
+
+        The failure is stored, and is not repeated for some seconds. A problem that is not transient also removes the
+        original.
+        """
         if generation == self._originals.generation(target.identity):
             self._failures[target.key] = _Failure(target.identity, problem)
             if not _is_transient(problem):
@@ -218,7 +231,7 @@ class RemoteOriginals:
         raise problem
 
     async def _not_modified(self, target: Target, generation: int, response: OriginResponse) -> SharedFile:
-        """The stored original, after a 304 response has renewed its record."""
+        """Renew the record of the stored original after a 304 response, and return the original."""
         record = self._originals.find(target.key)
         if record is not None:
             headers = response.headers
@@ -237,7 +250,7 @@ class RemoteOriginals:
         return await self._fetch(target, generation)
 
     def _store_response(self, target: Target, generation: int, response: OriginResponse, key_purges: int) -> SharedFile:
-        """The new original. Stores it if its headers permit this; otherwise shares it for a moment."""
+        """Store the fetched original if its headers permit this, and return it. Otherwise share it for a moment."""
         body = response.body
         assert body is not None
         now = self._clock()
@@ -253,7 +266,10 @@ class RemoteOriginals:
         return file
 
     def _share_briefly(self, target: Target, generation: int, file: SharedFile) -> None:
-        """Share a response that is not stored, for `minimum_s`, because one request opens its source several times."""
+        """Share a response that is not stored with the requests of the next `minimum_s`.
+
+        Even a single request opens its source several times.
+        """
         is_current = generation == self._originals.generation(target.identity)
         if is_current and len(self._pending) < _MAX_PENDING:
             self._pending[target.key] = file
@@ -261,7 +277,7 @@ class RemoteOriginals:
 
 
 def _new_record(target: Target, generation: int, response: OriginResponse, now_s: float) -> SourceRecord:
-    """The record of a response that was fetched now, before its lifetimes are known."""
+    """A new record for a response that was received at `now_s`. Its lifetimes are not set yet."""
     assert response.body is not None
     return SourceRecord(
         identity=target.identity,
@@ -282,7 +298,7 @@ def _new_record(target: Target, generation: int, response: OriginResponse, now_s
 
 
 def _is_transient(problem: SourceProblem) -> bool:
-    """True if a stale original may be sent in place of this error.
+    """True if a stale original may be sent instead of this error.
 
     RFC 5861, section 4, names 5xx and an unreachable origin. 429 is added: the origin asks to repeat the request later.
     """

@@ -9,7 +9,7 @@ from cropmark.ports import OpenSource, SourceVersion
 
 
 class SharedFile:
-    """An open original, closed when the last reference to this object is gone."""
+    """An open original. It is closed when the last reference to this object is gone."""
 
     def __init__(self, descriptor: int, length: int, version: SourceVersion) -> None:
         self._descriptor = descriptor
@@ -18,5 +18,5 @@ class SharedFile:
         weakref.finalize(self, os.close, descriptor)
 
     def open(self) -> OpenSource:
-        """The original, opened with a new descriptor, which the caller closes."""
+        """Open the original again, with a new descriptor that the caller closes."""
         return OpenSource.from_fd(os.dup(self._descriptor), self._bytes, self.version)

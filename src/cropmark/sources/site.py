@@ -1,4 +1,4 @@
-"""The source of a site: passes each reference to the Source that reads this type of reference."""
+"""The source of a site. Passes each reference to the Source that reads references of its type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from cropmark.ports import OpenSource, Source, SourceVersion
 
 
 class SiteSource:
-    """A Source that combines one Source per type of reference. With `origin`, paths are read below this URL."""
+    """A Source that combines several Sources, one for each type of reference.
+
+    With `origin`, a path is fetched from the web, below this URL.
+    """
 
     def __init__(self, by_kind: Mapping[type[SourceRef], Source], *, origin: str | None = None) -> None:
         self._by_kind = dict(by_kind)
@@ -39,7 +42,7 @@ class SiteSource:
             await adapter.close()
 
     def reader_of(self, kind: type[SourceRef]) -> Source | None:
-        """The Source that reads this type of reference."""
+        """The Source that reads this type of reference, or None."""
         return self._by_kind.get(kind)
 
     def _adapter(self, ref: SourceRef) -> tuple[Source, SourceRef]:

@@ -1,4 +1,4 @@
-"""The body of a fetch: written to a temporary file piece by piece, counted and hashed."""
+"""Writes the body of a fetch to a temporary file, and computes its length and digest."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PART_PREFIX = "part-"
 class Spool:
     """A file in `folder` that is being written.
 
-    If a write fails, it calls `free_space` and tries again. If this fails too, it continues in the system's temporary
-    folder; a body there is served but not stored. Raises Overloaded if the temporary folder is full, too.
+    If a write fails, it calls `free_space` and tries again. If that fails too, it continues in the system's temporary
+    folder; a body there is served but not stored. Raises Overloaded if the temporary folder is also full.
 
     The creator calls discard() exactly once, even after rename().
     """
@@ -56,7 +56,7 @@ class Spool:
         self.bytes += len(piece)
 
     def open_for_reading(self) -> int:
-        """A new read-only descriptor of the file."""
+        """A new read-only descriptor of the file, which the caller closes."""
         if self._path is not None:
             return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         # A file in the temporary folder has no name. /dev/fd opens it again on systems with /proc; elsewhere the new
@@ -64,7 +64,10 @@ class Spool:
         return os.open(f"/dev/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
 
     def rename(self, path: Path) -> bool:
-        """Move the complete file to its final path; False if it is in the temporary folder or the disk fails."""
+        """Move the complete file to its final path.
+
+        Returns False if the file is in the temporary folder, or if the disk fails.
+        """
         if self._path is None:
             return False
         try:
@@ -89,7 +92,7 @@ class Spool:
             self._descriptor, self._path = new_part_file(self._folder, PART_PREFIX)
 
     def _write_piece(self, piece: bytes) -> None:
-        """Write the piece at offset `bytes`. It overwrites a part of the piece that a failed write has left there."""
+        """Write the piece after the bytes written so far. Overwrites the remains of a failed write."""
         _write_at(self._descriptor, piece, self.bytes)
 
     def _write_to_fallback(self, piece: bytes) -> None:
@@ -106,7 +109,7 @@ class Spool:
             ) from second
 
     def _move_to_fallback(self) -> None:
-        """Continue in an unnamed file in the system's temporary folder."""
+        """Copy the bytes written so far to an unnamed file in the system's temporary folder, and continue there."""
         with tempfile.TemporaryFile() as file:
             target = os.dup(file.fileno())
         before, self._descriptor = self._descriptor, target

@@ -1,4 +1,4 @@
-"""Common to fetches from web origins and buckets: validators, the response, checks of the body, concurrency."""
+"""Types that fetches from web origins and from buckets share: validators, responses, checks of bodies, concurrency."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ NewSpool = Callable[[], Spool]
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """The validators of a conditional request. They are sent only to `final_url`, the URL that issued them."""
+    """The ETag and Last-Modified of a stored original, for a conditional request.
+
+    They are sent only to `final_url`, the URL that returned them.
+    """
 
     final_url: str
     etag: str | None
@@ -32,7 +35,7 @@ class Validators:
 
 @dataclass(frozen=True, slots=True)
 class OriginResponse:
-    """The response of the final URL, after redirects. With `body` None the stored original is still current."""
+    """The response of an origin, after redirects. A `body` of None means that the stored original is still current."""
 
     final_url: str
     headers: Mapping[str, str]
@@ -41,29 +44,35 @@ class OriginResponse:
 
 @dataclass(frozen=True, slots=True)
 class BodyRules:
-    """Accepts bodies of at most `limit_bytes`: images or, if `images_only` is false, also other known file types."""
+    """The rules for the body of a response: its largest length, and the accepted types of files.
+
+    If `images_only` is false, known file types other than images are accepted too.
+    """
 
     limit_bytes: int
     images_only: bool
 
     def check_length(self, length: int) -> None:
-        """Raises SourceTooLarge for a length above the limit."""
+        """Raise SourceTooLarge if the length exceeds the limit."""
         if length > self.limit_bytes:
             raise SourceTooLarge(
                 f"the image is larger than the limit of {self.limit_bytes:,} bytes", fix="use a smaller one"
             )
 
     def check_head(self, name: str, head: bytes) -> None:
-        """Raises SourceUnusable if the file is not accepted. `head` are its first bytes, `name` is its name."""
+        """Raise SourceUnusable if the type of the file is not accepted.
+
+        `head` has the first bytes of the file, `name` is its name.
+        """
         if sniff_format(head) is None and (self.images_only or media_type_of(name, head) is None):
             raise SourceUnusable("the response is not an image of a supported format")
 
 
 async def spool_body(pieces: AsyncIterator[bytes], name: str, rules: BodyRules, new_spool: NewSpool) -> Spool:
-    """Writes the body to a file. `name` is the name of the requested file. The caller discards the Spool.
+    """Write a body to a temporary file. The caller discards the returned Spool.
 
-    The first piece must have at least SNIFF_BYTES, or be the whole body. Raises SourceTooLarge and SourceUnusable as
-    soon as a piece violates the rules.
+    `name` is the name of the requested file. The first piece must have at least SNIFF_BYTES, or be the whole body.
+    Raises SourceTooLarge and SourceUnusable as soon as a piece violates the rules.
     """
     head = await anext(pieces, b"")
     rules.check_head(name, head)
@@ -90,7 +99,7 @@ class ConcurrencyLimit:
 
     @asynccontextmanager
     async def slot(self, host: str, wait_s: float) -> AsyncIterator[None]:
-        """Waits up to `wait_s` for a free slot. Raises Overloaded."""
+        """Hold a slot for one fetch during the block. Waits up to `wait_s` for a free slot, then raises Overloaded."""
         host_slots = self._hosts.get(host)
         if host_slots is None:
             host_slots = self._hosts[host] = Semaphore(self._per_host)

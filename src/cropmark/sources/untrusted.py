@@ -1,4 +1,4 @@
-"""Images from untrusted sources: the web and uploads. Their identities reveal only the scheme and host of a URL.
+"""Serves images from untrusted sources: the web and uploads. Their identities reveal only the scheme and host of a URL.
 
 Identities are written to the log, and the path and query of a client's URL may contain credentials.
 """
@@ -16,7 +16,7 @@ from cropmark.ports import OpenSource, Source, SourceVersion
 
 
 class UntrustedSource:
-    """A Source of WebUrls and UploadRefs."""
+    """The Source of images that clients name by a URL or upload."""
 
     def __init__(self, web: Source, uploads: Source) -> None:
         self._web = web
@@ -31,11 +31,11 @@ class UntrustedSource:
         return replace(source, version=_without_path(source.version))
 
     def identity(self, ref: SourceRef) -> str:
-        """The identity: `img:https://host#…` with a digest of the whole URL; `upload:` and the digest of an upload."""
+        """The identity: `img:https://host#` and a digest of the whole URL, or `upload:` and the digest of an upload."""
         return _shorten_identity(self._adapter(ref).identity(ref))
 
     def purge(self, prefix: str) -> None:
-        """Purge images from the web. `prefix` is a prefix of the web source's identities, `web:https://host/path`."""
+        """Purge images from the web. `prefix` is a prefix of the web source's identities: `web:https://host/path`."""
         self._web.purge(prefix)
 
     async def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Images that were uploaded with a request: unnamed temporary files, available by digest until the request ends."""
+"""Stores the images that are uploaded with a request, in unnamed temporary files, until the request ends.
+
+An upload is found by the digest of its bytes.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ class _HeldUpload:
 
 
 class TemporaryUploads:
-    """Implements ports.UploadStore with files in `folder`. The files disappear if the process dies.
+    """A ports.UploadStore with files in `folder`. The files disappear if the process dies.
 
-    Equal uploads of several requests are stored once, until the last of these requests ends.
+    If several requests upload equal bytes, these are stored once, until the last of the requests ends.
     """
 
     def __init__(self, folder: Path, limit_bytes: int = TOTAL_LIMIT_BYTES) -> None:
@@ -49,7 +52,7 @@ class TemporaryUploads:
         return OpenSource.from_fd(os.dup(upload.descriptor), upload.bytes, version)
 
     def identity(self, ref: SourceRef) -> str:
-        """The identity: `upload:` and the digest. Raises SourceNotFound for any other kind of reference."""
+        """The identity of an upload: `upload:` and its digest. Raises SourceNotFound for other kinds of references."""
         if not isinstance(ref, UploadRef):
             raise _missing()
         return f"upload:{ref.digest}"
@@ -66,12 +69,12 @@ class TemporaryUploads:
     # ------------------------------------------------------------------------------- for TemporaryUploadWriter
 
     def create_folder(self) -> Path:
-        """The folder of new files, which is created if it is missing."""
+        """Create the folder for new files if it is missing, and return its path."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder
 
     def reserve(self, count: int) -> None:
-        """Reserve bytes of the total limit. Raises Overloaded if they are not available."""
+        """Reserve `count` bytes of the total limit. Raises Overloaded if they are not available."""
         if self._bytes + count > self._limit_bytes:
             raise _no_space()
         self._bytes += count
@@ -81,7 +84,10 @@ class TemporaryUploads:
         self._bytes -= count
 
     def add(self, digest: str, count: int, open_for_reading: Callable[[], int]) -> None:
-        """Add a complete file. If a file with this digest exists, count one more request that uses it instead."""
+        """Add a complete file of `count` bytes.
+
+        If a file with this digest exists, only count one more request for it.
+        """
         upload = self._uploads.get(digest)
         if upload is None:
             self._uploads[digest] = _HeldUpload(open_for_reading(), count)
@@ -90,7 +96,7 @@ class TemporaryUploads:
             self.free(count)
 
     def release(self, digest: str) -> None:
-        """Decrement the number of requests that use the file; close the file if none is left."""
+        """Count one request less that uses the file. After the last request, closes the file."""
         upload = self._uploads.get(digest)
         if upload is None:
             return
@@ -110,7 +116,7 @@ class TemporaryUploads:
 
 
 class TemporaryUploadWriter:
-    """Implements ports.UploadWriter: writes one upload to an unnamed file."""
+    """A ports.UploadWriter that writes one upload to an unnamed file."""
 
     def __init__(self, uploads: TemporaryUploads, limit_bytes: int) -> None:
         self._uploads = uploads

@@ -1,4 +1,4 @@
-"""Strict parsing of the URLs of images on the web. Connections use the parsed URL, so a check cannot be bypassed."""
+"""Parses the URLs of images on the web strictly. Connections use the parsed URL, so a check cannot be bypassed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def forbidden_address() -> SourceForbidden:
-    """The Problem of every URL that may not be fetched.
+    """The Problem for every URL that may not be fetched.
 
     Its text is the same for all reasons: different texts would let a client explore the server's network.
     """
@@ -30,7 +30,7 @@ def forbidden_address() -> SourceForbidden:
 
 
 def read_url(text: str) -> URL:
-    """The normalized form of a URL: host in lower case and IDNA, dots resolved, no fragment.
+    """Parse and normalize a URL: the host in lower case and IDNA, dot segments resolved, no fragment.
 
     Raises SourceForbidden for another scheme, a user or password (even an empty one), control characters, backslashes,
     percent signs in the host, and hosts that are neither a name nor an address in its usual notation. Spaces in the
@@ -49,7 +49,7 @@ def read_url(text: str) -> URL:
 
 
 def redirect_target(base: URL, location: str) -> URL:
-    """The target of a redirect, parsed as strictly as the first URL. Raises SourceForbidden."""
+    """Parse the target of a redirect as strictly as the first URL. Raises SourceForbidden."""
     # Browsers read "\" as "/"; a hostile origin may use that in a redirect to "/\host".
     if not location.isprintable() or "\\" in location:
         raise forbidden_address()
@@ -62,7 +62,7 @@ def redirect_target(base: URL, location: str) -> URL:
 def has_dot_segments(path: str) -> bool:
     """True if the path contains a backslash or a `..` segment after any number of percent-decodings.
 
-    `..;x` counts: servlet containers remove the semicolon and the text after it before they resolve dots.
+    `..;x` counts as `..`: servlet containers remove the semicolon and the text after it before they resolve dots.
     """
     while (decoded := unquote(path)) != path:
         path = decoded

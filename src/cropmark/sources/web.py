@@ -1,7 +1,7 @@
-"""Images from the web: stored originals, or else a fetch that a Policy allows.
+"""Serves images from the web: stored originals, and fetches that a Policy allows.
 
-An original is stored for the Policy under which it was fetched, so a source never serves an original that only the
-Policy of another source allows.
+A stored original is used only under the Policy under which it was fetched. So a source never serves an original that
+only the Policy of another source allows.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _MAX_TARGETS = 4096
 
 
 class WebSource:
-    """The Source of WebUrls.
+    """The Source of images on the web, which WebUrls name.
 
-    Raises the port's Problems, SourceUnusable for a response that is not an image, and Overloaded if too many fetches
-    are in progress.
+    Raises the Problems of ports.Source, SourceUnusable for a response that is not an image, and Overloaded if too many
+    fetches are in progress.
     """
 
     def __init__(
@@ -64,17 +64,22 @@ class WebSource:
         return self._remote.stat(self._target(ref))
 
     async def open(self, ref: SourceRef) -> OpenSource:
-        """The original, stored or fetched."""
+        """Open the stored original, or fetch it first."""
         return await self._remote.open(self._target(ref))
 
     def identity(self, ref: SourceRef) -> str:
-        """The identity: `web:https://host/path`, with # and a digest if headers are forwarded. Raises
-        SourceForbidden."""
+        """The identity of an image: `web:https://host/path`. Raises SourceForbidden.
+
+        If headers of the client are forwarded, `#` and a digest of these headers are appended.
+        """
         url, headers = self._read(_web_url(ref))
         return _identity(url, headers)
 
     def purge(self, prefix: str) -> None:
-        """Remove originals, failures and shared responses. Results of fetches in progress are sent but not stored."""
+        """Remove the originals, failures and shared responses that `prefix` covers.
+
+        The responses of fetches in progress are sent but not stored.
+        """
         self._remote.purge(prefix)
 
     async def close(self) -> None:
