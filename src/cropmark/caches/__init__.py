@@ -1,1 +1,1 @@
-"""Adapters of the Cache port: renditions in memory, on disk, and in tiers of both."""
+"""Implementations of ports.Cache: renditions in memory, on disk, in an object store, and in several tiers."""

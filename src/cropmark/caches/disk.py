@@ -1,4 +1,5 @@
-"""Renditions in a folder: bounded by bytes, preserved across restarts, shareable by several processes.
+"""Caches renditions in a folder. The cache is limited by bytes, survives restarts, and may be shared by several
+processes.
 
 - A file in the operating system's page cache is read on the event loop, four times faster than in a thread.
 - Other reads run in two reader threads. find() only opens a large file and checks it, so that it takes no memory.
@@ -38,12 +39,14 @@ Found = TypeVar("Found", bound=Rendition | StoredRendition)
 
 GIB: Final = 2**30
 BACKOFF_S: Final = 5.0
-"""Pause after a failure of the storage."""
+"""Time for which the cache is not used after a failure of the storage."""
 LOG_EVERY_S: Final = 60.0
 MAX_ENTRIES: Final = 500_000
 REMOVE_WAIT_S: Final = 0.3
-"""Longest time for which a purge waits until its entries are removed. After it, the purge only counts them, and they
-are removed in the background."""
+"""Longest time for which a purge waits until its entries are removed.
+
+After that time, the purge only counts the entries, and they are removed in the background.
+"""
 
 _MAX_PENDING_BYTES: Final = 32 * 2**20
 _WRITTEN_POLL_S: Final = 0.005
@@ -61,7 +64,7 @@ class _Written:
 
 
 class DiskCache:
-    """A Cache in a folder."""
+    """A Cache that stores renditions in a folder."""
 
     name: Final = "disk"
 
@@ -76,10 +79,11 @@ class DiskCache:
         read_bytes: int = INLINE_READ_BYTES,
         history: PurgeHistory | None = None,
     ) -> None:
-        """With `file_calls` None, the system calls of this platform are used.
+        """`file_calls` replaces the system calls of this platform, for tests.
 
-        find() reads entries of up to `read_bytes`, and opens larger ones. `history` has the purges of all servers, for
-        a folder that several processes share: entries of a process that did not know a purge yet are not used.
+        find() reads entries of up to `read_bytes`, and opens larger ones. If several processes share the folder,
+        `history` has the purges of all servers. An entry from a process that did not know one of these purges is then
+        not used.
         """
         self._read_bytes = read_bytes
         self._history = history
@@ -110,7 +114,7 @@ class DiskCache:
         read_bytes: int = INLINE_READ_BYTES,
         history: PurgeHistory | None = None,
     ) -> DiskCache:
-        """The cache in a folder, which is created if it is missing. Its entries are counted in the background.
+        """Open the cache in a folder, which is created if it is missing. Its entries are counted in the background.
 
         Raises OSError if the folder cannot be written: PermissionError, NotADirectoryError, FileExistsError, or a plain
         OSError for a read-only file system. A full disk raises no error.
@@ -127,8 +131,10 @@ class DiskCache:
         return cache
 
     def peek(self, key: Digest) -> Rendition | None:
-        """The rendition, without waiting. Counts hits only: after a miss the caller calls get() or find(), which
-        count all else."""
+        """The rendition under a key if it can be read without waiting, else None.
+
+        Counts only hits. After a miss, the caller calls get() or find(), which counts the hit or miss.
+        """
         if self._is_off:
             return None
         try:
@@ -144,17 +150,17 @@ class DiskCache:
         return await self._found(key, self._entries.read)
 
     def has(self, key: Digest) -> bool:
-        """True if the folder has an entry under this key, which get() may reject as purged or corrupt."""
+        """True if the folder has an entry under this key. get() may still reject the entry as purged or corrupt."""
         return self._entries.has(key)
 
     async def find(self, key: Digest) -> Rendition | StoredRendition | None:
-        """The rendition as get() returns it, but a large one is an open file, which the caller closes."""
+        """The rendition as get() returns it. A large rendition is an open file instead, which the caller closes."""
         return await self._found(key, partial(self._entries.find, read_bytes=self._read_bytes))
 
     async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:
-        """The rendition of an order if a soft purge has purged it in the last STALE_S, else None.
+        """The rendition of an order that a soft purge has purged in the last STALE_S, else None.
 
-        With `streams`, a large rendition is not read; the caller closes it.
+        With `streams`, a large rendition is an open file, which the caller closes.
         """
         is_renewed = self._purges.is_renewed(order_key, self._purges.last_before(order_key))
         if self._is_off or is_renewed or not self._entries.has(order_key):
@@ -173,13 +179,19 @@ class DiskCache:
         return found
 
     async def drop_stale(self, order_key: Digest) -> None:
-        """Let find_stale() find no rendition until the next soft purge: the new one is ready."""
+        """Remove the order's stale rendition, because its new rendition is ready.
+
+        Until the next soft purge, find_stale() finds nothing for this order.
+        """
         self._purges.note_new(order_key)
         if self._entries.has(order_key) and not self._is_closed:
             await self._run_in(self._writer, self._evictor.discard, order_key)
 
     async def _found(self, key: Digest, read: Callable[[Digest], Found | None]) -> Rendition | Found | None:
-        """The rendition under a key, from memory or as `read` returns it, on a reader's thread."""
+        """The rendition under a key, from the waiting writes or from the disk. Counts the hit or miss.
+
+        `read` reads an entry on a reader's thread.
+        """
         found = None if self._is_off else self._behind.get(key) or await self._read(key, read)
         if found is not None and self._is_expired(found):
             if isinstance(found, StoredRendition):
@@ -193,9 +205,9 @@ class DiskCache:
         return found
 
     def store(self, key: Digest, rendition: Rendition) -> None:
-        """Write the rendition soon, at the latest before close() returns. Lookups find it immediately.
+        """Write the rendition soon, at the latest before close() returns. Lookups find the rendition immediately.
 
-        The rendition is skipped if too many bytes wait to be written, or while the tier is off.
+        It is skipped if too many bytes wait to be written, or while the tier is off.
         """
         if self._has_room(rendition):
             self._behind.add(key, rendition)
@@ -213,12 +225,13 @@ class DiskCache:
             self._pending_bytes -= size
 
     async def purge(self, tag_prefix: str, *, soft: bool = False) -> int:
-        """Delete all entries with a tag that begins with `tag_prefix`; returns their number.
+        """Delete all entries with a tag that begins with `tag_prefix`. Returns the number of these entries.
 
-        With `soft`, find_stale() finds them. No other lookup returns these entries from the moment of the call. If they
-        cannot be removed within REMOVE_WAIT_S, they are counted and removed later, also after a restart. Raises
-        InternalError if a file could not be removed, or if the purge could not be written down for a restart, after
-        which it would be served again.
+        With `soft`, find_stale() still finds them. No other lookup returns these entries from the moment of the call.
+        Entries that cannot be removed within REMOVE_WAIT_S are counted, and removed later, even after a restart.
+
+        Raises InternalError if an entry could not be removed. Also raises InternalError if the unfinished purge could
+        not be stored on the disk: its entries would be served again after a restart.
         """
         self._behind.flush()
         self._behind.forget(tag_prefix)
@@ -244,16 +257,16 @@ class DiskCache:
         return sum(purge.counts.values())
 
     async def forget(self, tag_prefix: str) -> None:
-        """Finish pending writes, and let lookups find no purged rendition among them.
+        """Finish pending writes. Lookups no longer find purged renditions that wait to be written.
 
-        All processes that share the folder do so before one of them calls purge().
+        All processes that share the folder call this before one of them calls purge().
         """
         self._behind.flush()
         self._behind.forget(tag_prefix)
         await self._run_in(self._writer, _nothing)
 
     async def written(self, key: Digest) -> None:
-        """Wait until the rendition that was stored under this key is on the disk, or was dropped."""
+        """Wait until the rendition that was stored under this key is on the disk or was dropped."""
         while self._behind.get(key) is not None:  # noqa: ASYNC110 - an event per entry costs more
             await asyncio.sleep(_WRITTEN_POLL_S)
 
@@ -265,7 +278,7 @@ class DiskCache:
             await asyncio.to_thread(pool.shutdown)
 
     def stats(self) -> TierStats:
-        """The statistics of this tier. `entries` and `bytes` are 0 until the entries have been counted."""
+        """The statistics of this tier. Until the entries have been counted, `entries` and `bytes` are 0."""
         evictor = self._evictor
         usage = evictor.usage or Usage()
         return TierStats(
@@ -284,7 +297,7 @@ class DiskCache:
             self._evictor.begin_purge(purge)
 
     def _count(self, purge: PendingPurge) -> None:
-        """Count the entries of a purge in those shards from which none of its entries was removed yet."""
+        """Count the entries that a purge covers, in the shards that the removal has not reached yet."""
         self._purges.may_remove.clear()
         try:
             earlier = [other for other in self._purges.all if other.number <= purge.number]
@@ -296,7 +309,7 @@ class DiskCache:
             self._purges.may_remove.set()
 
     def _unpurged(self, key: Digest, read: Callable[[Digest], Found | None], *, stale: bool = False) -> Found | None:
-        """The rendition that `read` returns; None if a pending purge covers it."""
+        """The rendition that `read` returns, unless a pending purge covers it."""
         last_before, pending = self._purges.last_before(key), self._purges.all
         found = read(key)
         if found is None or not self._purges.covers(found.record, last_before, pending, stale=stale):
@@ -306,14 +319,14 @@ class DiskCache:
         return None
 
     def _has_room(self, rendition: Rendition) -> bool:
-        """True if the rendition may be stored now. Otherwise counts the rendition as skipped."""
+        """True if the rendition may be stored now. If not, counts it as skipped."""
         pending = self._pending_bytes + self._behind.bytes + len(rendition.body)
         has_room = not self._is_off and pending <= _MAX_PENDING_BYTES + self._limit_bytes // MAX_ENTRY_DIVISOR
         self._counts.skipped += not has_room
         return has_room
 
     def _write_batch(self, batch: Sequence[tuple[Digest, Rendition]]) -> _Written:
-        """Write renditions, on the writer thread. After an error the remaining renditions are skipped."""
+        """Write renditions, on the writer thread. After an error, the remaining renditions are skipped."""
         skipped = 0
         for number, (key, rendition) in enumerate(batch):
             try:
@@ -346,12 +359,12 @@ class DiskCache:
         return None
 
     def _discard(self, key: Digest) -> None:
-        """Remove an entry in the background."""
+        """Remove the entry under a key, in the background."""
         if not self._is_closed:
             self._writer.submit(self._evictor.discard, key)
 
     def _is_expired(self, rendition: Rendition | StoredRendition) -> bool:
-        """True if the rendition is too old, or if its render began without knowledge of a purge that covers it."""
+        """True if the rendition has expired, or if its render began before a purge that covers it was known."""
         expires_s = rendition.record.expires_s
         if expires_s is not None and expires_s <= self._now():
             return True
@@ -366,11 +379,11 @@ class DiskCache:
 
 
 def _nothing() -> None:
-    """A job for the writer thread: when it ends, all earlier jobs have ended."""
+    """Do nothing. When this job of the writer thread ends, all earlier jobs have ended."""
 
 
 class _StorageBackoff:
-    """Pauses the use of the storage after an error, and logs errors at most once a minute."""
+    """Switches the storage off for BACKOFF_S after an error. Logs errors at most once a minute."""
 
     def __init__(self) -> None:
         self._until_s = self._logged_s = float("-inf")

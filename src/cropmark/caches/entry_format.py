@@ -1,4 +1,4 @@
-"""The serialized form of a rendition: a header with checksums, the record as JSON, the body.
+"""The format of a cache entry: a header with checksums, the record as JSON, the body.
 
     offset  bytes
     0       8      magic
@@ -10,7 +10,7 @@
     58      4      CRC-32 of all fields before this one, and of the record
     62             record, body
 
-All integers are little-endian. Why CRC-32, and why JSON by pydantic: docs/decisions/0050.
+All integers are little-endian. docs/decisions/0050 gives the reasons for CRC-32 and for JSON by pydantic.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CorruptEntry(ValueError):
 
 
 def encode(key: Digest, rendition: Rendition) -> tuple[bytes, bytes]:
-    """The serialized rendition in two parts: the header with the record, and the body.
+    """The bytes of an entry in two parts: the header with the record, and the body.
 
     Raises ValueError if the record cannot be written as JSON (text with lone surrogates).
     """
@@ -53,9 +53,9 @@ def encode(key: Digest, rendition: Rendition) -> tuple[bytes, bytes]:
 
 
 def decode(key: Digest | None, data: Bytes) -> Rendition:
-    """The rendition in `data`. Raises CorruptEntry if any bit of the entry has changed since it was written.
+    """The rendition in an entry. Raises CorruptEntry if any bit of the entry has changed since it was written.
 
-    With `key` None, here and below, the entry may have any key.
+    A `key` of None accepts an entry with any key; this also applies to the functions below.
     """
     view = memoryview(data)
     start, length, check = _checked_head(key, view)
@@ -66,7 +66,7 @@ def decode(key: Digest | None, data: Bytes) -> Rendition:
 
 
 def decode_record(key: Digest | None, start: Bytes) -> Record:
-    """The record of an entry. `start` is the beginning of the file, up to the end of the record.
+    """The record of an entry. `start` has the bytes of the file up to the end of the record.
 
     Does not check the body. Raises CorruptEntry.
     """
@@ -75,9 +75,10 @@ def decode_record(key: Digest | None, start: Bytes) -> Record:
 
 
 def verified_record(key: Digest | None, start: Bytes, body: Iterable[bytes]) -> Record:
-    """The record of an entry, of which `start` is the part before the body, given in pieces.
+    """The record of an entry, after a check of the whole entry.
 
-    Raises CorruptEntry if any bit of the entry has changed since it was written.
+    `start` has the bytes before the body, `body` has the body in pieces. Raises CorruptEntry if any bit of the entry
+    has changed since it was written.
     """
     view = memoryview(start)
     offset, length, expected = _checked_head(key, view)
@@ -90,7 +91,7 @@ def verified_record(key: Digest | None, start: Bytes, body: Iterable[bytes]) -> 
 
 
 def body_offset(start: Bytes) -> int:
-    """The offset of the body. `start` is the beginning of the file. Does not verify a checksum.
+    """The offset of the body in the entry. `start` has the first bytes of the file. Does not verify a checksum.
 
     Raises CorruptEntry if `start` is shorter than a header.
     """
@@ -114,7 +115,10 @@ def _checked_head(key: Digest | None, view: memoryview) -> tuple[int, int, int]:
 
 
 def _crc32(body: memoryview) -> int:
-    """The CRC-32 of the body, computed in pieces: zlib releases the GIL for longer input, which slows a cache hit."""
+    """The CRC-32 of the body, computed in small pieces.
+
+    For longer input zlib releases the GIL, which slows a cache hit.
+    """
     check = 0
     for at in range(0, len(body), _PIECE_BYTES):
         check = zlib.crc32(body[at : at + _PIECE_BYTES], check)

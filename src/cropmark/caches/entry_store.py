@@ -1,11 +1,11 @@
-"""A folder of cache entries, one file per rendition: read, written, counted, removed. All calls block.
+"""A folder of cache entries, one file per rendition. Reads, writes, counts and removes entries. All calls block.
 
-    FOLDER/renditions/3f/3f9c…   an entry under its key, or a stale one under the key of its order
+    FOLDER/renditions/3f/3f9c…   an entry under its key; a stale entry has the key of its order as its name
     FOLDER/tags/3f               the tags of these entries, for purges (tag_index.py)
     FOLDER/unfinished/…          an entry being written; renamed into place when it is complete
 
-A restart loses nothing, and several processes may share a folder (docs/decisions/0051, 0253).
-Files have mode 0600, folders 0700.
+A restart loses nothing, and several processes may share a folder (docs/decisions/0051, 0253). Files have mode 0600,
+folders 0700.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _VERIFIED_TTL_S: Final = 60.0
 _MAX_VERIFIED: Final = 4_096
 _STALE_PART_S: Final = 3_600
 _FEW_KEYS: Final = 16
-"""Largest number of keys for which each file is looked up. For more keys, their folder is listed."""
+"""Up to this number of keys, each key's file is looked up. For more keys, their folder is listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,10 @@ class _EntryFile:
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """An entry with verified checksums. Valid until `until_s`, unless its file changes before that time."""
+    """An entry with verified checksums.
+
+    The checksums are not checked again until `until_s`, unless the file changes before that time.
+    """
 
     state: FileState
     body_offset: int
@@ -96,7 +99,7 @@ class EntryStore:
         self._verified: dict[Digest, _Verified] = {}
 
     def prepare(self) -> None:
-        """Create the folders, make them private, and check that a file can be written."""
+        """Create the folders, restrict them to this user, and check that a file can be written."""
         self._entry_folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self._entry_folder, self._part_folder):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -106,10 +109,9 @@ class EntryStore:
             pass
 
     def read(self, key: Digest, *, without_waiting: bool = False) -> Rendition | None:
-        """The rendition under a key, or None.
+        """The rendition under a key, or None. Raises CorruptEntry.
 
         With `without_waiting`, raises BlockingIOError if the file is large or not in the page cache.
-        Raises CorruptEntry.
         """
         try:
             return self._read_without_waiting(key) if without_waiting else entry_format.decode(key, self._read(key))
@@ -117,18 +119,21 @@ class EntryStore:
             return None
 
     def has(self, key: Digest) -> bool:
-        """True if there is an entry under a key."""
+        """True if an entry exists under this key."""
         return os.path.lexists(self._path(key))
 
     def find(self, key: Digest, *, read_bytes: int) -> Rendition | StoredRendition | None:
-        """The rendition under a key, or None. If the file has more than `read_bytes`, its body is not loaded.
+        """The rendition under a key, or None. If the file is larger than `read_bytes`, the rendition is an open file.
 
         The checksums are verified in both cases. Raises CorruptEntry.
         """
         return self._find(key, read_bytes)
 
     def find_stale(self, order_key: Digest, *, read_bytes: int) -> Rendition | StoredRendition | None:
-        """The rendition as find() returns it, of an entry that make_stale() has moved in the last STALE_S."""
+        """The stale rendition of an order, which make_stale() has moved in the last STALE_S; else None.
+
+        It is read or opened as by find().
+        """
         found = self._find(order_key, read_bytes, is_stale=True)
         if found is not None and found.record.order_key != order_key:
             raise CorruptEntry("of another order")
@@ -155,7 +160,7 @@ class EntryStore:
                 os.close(descriptor)
 
     def _open_large(self, key: Digest, descriptor: int, state: FileState, *, is_stale: bool) -> StoredRendition:
-        """The rendition in an open file, which then belongs to the rendition.
+        """The rendition in an open file. The rendition then owns the descriptor.
 
         The body is read once to verify its checksum, unless it has been verified before.
         """
@@ -169,7 +174,7 @@ class EntryStore:
         return StoredRendition.from_fd(descriptor, offset, record)
 
     def write(self, key: Digest, parts: Iterable[bytes], tags: Iterable[str]) -> Usage:
-        """Write an entry completely or not at all; returns the growth of the folder's usage."""
+        """Write an entry completely or not at all. Returns the growth of the folder's usage."""
         path = Path(self._path(key))
         self._make_shard(path.parent)
         before = _size_of(path)
@@ -185,7 +190,7 @@ class EntryStore:
         return Usage(0, disk_bytes(size) - disk_bytes(before)) if before is not None else Usage(1, disk_bytes(size))
 
     def remove(self, key: Digest) -> Usage:
-        """Remove an entry if it exists; returns the usage that was freed."""
+        """Remove an entry if it exists. Returns the usage that was freed."""
         path = self._path(key)
         try:
             removed = Usage(1, disk_bytes(os.lstat(path).st_size))
@@ -195,16 +200,16 @@ class EntryStore:
         return removed
 
     def record_of(self, key: Digest) -> Record | None:
-        """The record of an entry, which may be stale; None if the entry is absent or corrupt."""
+        """The record of an entry, even a stale one. None if the entry is absent or corrupt."""
         try:
             return entry_format.decode_record(None, _read_start(self._path(key)))
         except (FileNotFoundError, CorruptEntry):
             return None
 
     def make_stale(self, key: Digest, record: Record) -> Usage:
-        """Move an entry to the key of its order, where find_stale() finds it; returns the usage that was freed.
+        """Move an entry to the key of its order, where find_stale() finds it. Returns the usage that was freed.
 
-        An order may have entries for several versions of its sources. The most recently used one remains.
+        If an order has entries for several versions of its sources, only the most recently used entry remains.
         """
         order_key = Digest(record.order_key)
         path, stale = Path(self._path(key)), Path(self._path(order_key))
@@ -217,7 +222,7 @@ class EntryStore:
         return Usage() if replaced is None else Usage(1, disk_bytes(replaced.st_size))
 
     def scan(self) -> Usage:
-        """Count all entries, complete the index, and remove the unfinished files of killed processes."""
+        """Count all entries, add missing lines to the index, and remove the unfinished files of killed processes."""
         self._remove_stale_parts()
         usage = Usage()
         for shard in SHARDS:
@@ -229,7 +234,7 @@ class EntryStore:
     def shrink(self, to: Usage) -> tuple[Usage, Usage]:
         """Remove the least recently used entries until the usage is at most `to`.
 
-        Returns the usage that is left, and the usage that was removed.
+        Returns the usage that is left, then the usage that was removed.
         """
         files = sorted((file for shard in SHARDS for file in self._scan_shard(shard)), key=lambda file: file.used_s)
         left = Usage(len(files), sum(file.bytes for file in files))
@@ -243,9 +248,10 @@ class EntryStore:
         return left, removed
 
     def tagged(self, shard: str, purges: Sequence[PendingPurge], pending: PendingPurges) -> list[set[bytes]]:
-        """For each purge, the keys of the entries in a shard that it covers and no earlier purge of the list covers.
+        """For each purge, the keys of the entries in a shard that it covers. Each key is listed only for its first
+        purge.
 
-        If an entry was replaced by one with other tags, its old tags count too until the index is rewritten.
+        If an entry was replaced by an entry with other tags, its old tags also count until the index is rewritten.
         """
         lines, found, names, earlier = self._index.read(shard), list[set[bytes]](), None, set[bytes]()
         for purge in purges:
@@ -261,12 +267,12 @@ class EntryStore:
         return found
 
     def shrink_index(self, shard: str) -> None:
-        """Make the index of a shard smaller if most of its entries were removed."""
+        """Rewrite the index of a shard if most of its lines belong to removed entries."""
         if needs_rewriting(self._index.read(shard), len(self._names(shard))):
             self._index.rewrite(shard, lambda: self._names(shard))
 
     def _complete_index(self, shard: str, names: set[bytes]) -> None:
-        """Add entries that the index lacks, and make it smaller if most of its lines belong to removed entries."""
+        """Add missing entries to the index of a shard. Rewrite the index if most of its lines are out of date."""
         lines = self._index.read(shard)
         for name in names - indexed_keys(lines):
             with contextlib.suppress(FileNotFoundError, ValueError):  # removed, or corrupt: get() never serves it
@@ -277,16 +283,16 @@ class EntryStore:
             self._index.rewrite(shard, lambda: self._names(shard))
 
     def _names(self, shard: str) -> set[bytes]:
-        """The names of the files in a shard: keys, as bytes."""
+        """The names of the files in a shard, as bytes. Each name is the key of an entry."""
         try:
             return set(os.listdir(f"{self._entry_folder}/{shard}".encode()))  # noqa: PTH208
         except FileNotFoundError:
             return set()
 
     def _make_shard(self, shard: Path) -> None:
-        """Create the subfolder of an entry. Skipped if this process has created it before.
+        """Create the subfolder of an entry, unless this process has created it before.
 
-        If another process has removed it since, write() creates it again.
+        If another process has removed the subfolder since, write() creates it again.
         """
         if shard.name not in self._shards:
             shard.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -344,7 +350,7 @@ class EntryStore:
 
 
 def disk_bytes(size: int) -> int:
-    """The space on disk of a file with `size` bytes: whole blocks, at least one block.
+    """The disk space for a file with `size` bytes: whole blocks, at least one block.
 
     Because every entry counts at least one block, the limit in bytes also limits the number of tiny entries.
     """
@@ -362,14 +368,14 @@ def _make_private(folder: Path) -> None:
 
 
 def _touch(file: int | bytes, used_s: float) -> None:
-    """Set the file's mtime, which records its last use, to now. Skipped if it is less than 300 s old."""
+    """Set the file's mtime to now, to record the use of the entry. Skipped if the mtime is less than 300 s old."""
     if time.time() - used_s > _TOUCH_AFTER_S:
         with contextlib.suppress(OSError):
             os.utime(file)
 
 
 def _read_start(path: str) -> bytes:
-    """The file up to the end of its record. Raises FileNotFoundError or CorruptEntry."""
+    """The bytes of a file up to the end of its record. Raises FileNotFoundError or CorruptEntry."""
     descriptor = os.open(path, _READ)
     try:
         return _start_of(descriptor)
@@ -378,7 +384,7 @@ def _read_start(path: str) -> bytes:
 
 
 def _start_of(descriptor: int) -> bytes:
-    """An open entry up to the end of its record, or to its own end. Raises CorruptEntry."""
+    """The bytes of an open entry up to the end of its record; fewer if the file is shorter. Raises CorruptEntry."""
     start = read_up_to(descriptor, _START_BYTES)
     offset = entry_format.body_offset(start)
     return start[:offset] if offset <= len(start) else read_up_to(descriptor, offset)

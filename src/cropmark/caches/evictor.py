@@ -1,4 +1,4 @@
-"""Changes to the folder of the disk cache: bounded writes, eviction, purges. Runs on one thread."""
+"""Changes the folder of the disk cache: writes within the limit, evictions, purges. Runs on one thread."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _RESCAN_AFTER_S: Final = 600
 _SLICE_S: Final = 0.05
-"""Time for which purged entries are removed before waiting renditions are written."""
+"""Time for which purged entries are removed. Then waiting renditions are written before the removal continues."""
 
 _log = logging.getLogger(__name__)
 
 
 class Evictor:
-    """Changes an entry folder and counts its contents. All methods run on the writer thread.
+    """Changes a folder of entries and counts its contents. All methods run on the writer thread.
 
-    Between its scans, a process counts only its own writes. Several processes that share a folder may therefore exceed
-    the limit, by at most a tenth for each: a process that reaches the limit frees a tenth of it.
+    Between two scans, a process counts only its own writes. Processes that share a folder may therefore exceed the
+    limit, by at most a tenth each: a process that reaches the limit frees a tenth of it.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Evictor:
         self.evictions = 0
 
     def scan(self) -> Usage:
-        """Count all entries, and remove the entries of failed purges again. Raises OSError."""
+        """Count all entries, and restart the purges that failed. Raises OSError."""
         self.usage = self._entries.scan()
         self._scanned_s = time.monotonic()
         self._begin_again()
         return self.usage
 
     def store(self, key: Digest, rendition: Rendition) -> bool:
-        """Write an entry; False if it cannot be serialized or is too large. Raises OSError."""
+        """Write an entry. Returns False if it cannot be serialized or is too large. Raises OSError."""
         try:
             parts = entry_format.encode(key, rendition)
         except ValueError:
@@ -84,7 +84,7 @@ class Evictor:
         return True
 
     def discard(self, key: Digest) -> None:
-        """Remove an entry. Ignores an OSError: the next lookup finds the entry again and discards it again."""
+        """Remove an entry. Ignores an OSError: the next lookup finds the entry and discards it again."""
         try:
             removed = self._entries.remove(key)
         except OSError:
@@ -93,7 +93,7 @@ class Evictor:
             self.usage -= removed
 
     def begin_purge(self, purge: PendingPurge) -> None:
-        """Start to remove the entries of a purge, in slices between the other calls of this thread."""
+        """Start to remove the entries of a purge. Other calls on this thread run between slices of the removal."""
         self._purges.begin(purge)
         self._begin_again()
         self._begin(purge)
@@ -114,9 +114,9 @@ class Evictor:
             self._run_later(self._remove_purged)
 
     def _remove_purged(self) -> None:
-        """Remove entries of all begun purges, shard by shard, for a short time.
+        """Remove entries of all begun purges for a short time, shard by shard.
 
-        The shards are visited in a circle: a purge is complete when it has taken part in one round.
+        The shards are visited in a circle. A purge is complete when all shards have been visited once since it began.
         """
         until_s = time.monotonic() + _SLICE_S
         while self._begun:
@@ -154,7 +154,10 @@ class Evictor:
             return Usage()
 
     def _make_stale(self, key: Digest, purge: PendingPurge) -> Usage:
-        """Make an entry stale; remove it if it must not be sent."""
+        """Move an entry to the key of its order, for find_stale().
+
+        Removes an entry that may not be sent after the purge.
+        """
         record = self._entries.record_of(key)
         if record is not None and record.order_key == key:
             return Usage()  # an earlier soft purge has purged it
@@ -170,7 +173,11 @@ class Evictor:
         return removed
 
     def _may_be_sent(self, record: Record, purge: PendingPurge) -> bool:
-        """False if an entry cannot be found by its order, a new one is ready, or another purge covers it."""
+        """True if the entry may be sent after a soft purge, until its new rendition is ready.
+
+        False if the entry cannot be found by its order, if the new rendition is ready, or if another purge covers the
+        entry.
+        """
         if not record.order_key or record.original is not None:
             return False
         is_renewed = self._purges.is_renewed(Digest(record.order_key), purge.number)
@@ -188,7 +195,7 @@ class Evictor:
                 purge.done.set_result(purge.failure)
 
     def _make_space(self, needed: Usage) -> Usage:
-        """Evict entries if `needed` does not fit, down to nine tenths of the limit. Returns the usage after that."""
+        """If `needed` does not fit, evict entries down to nine tenths of the limit. Returns the usage after that."""
         is_fresh = time.monotonic() - self._scanned_s < _RESCAN_AFTER_S
         usage = self.usage if self.usage is not None and is_fresh else self.scan()
         if not (usage + needed).within(self._limit):

@@ -1,4 +1,4 @@
-"""Renditions in the memory of this process, bounded by bytes; the least recently used are evicted first."""
+"""Caches renditions in the memory of this process, limited by bytes. The least recently used are evicted first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RECORD_BYTES: Final = 1_536
 
 
 class MemoryCache:
-    """A Cache in memory. Lookups are plain calls, without a lock or an await, so it may serve only one event loop."""
+    """A Cache in memory, for one event loop only: lookups are plain calls without a lock."""
 
     name: Final = "memory"
 
@@ -29,7 +29,10 @@ class MemoryCache:
         self._now = now
 
     def peek(self, key: Digest) -> Rendition | None:
-        """The rendition, without waiting. Counts hits only: after a miss, the caller's get() counts the miss."""
+        """The rendition under a key, without waiting.
+
+        Counts only hits. After a miss, the caller calls get(), which counts the miss.
+        """
         rendition = self._entries.get(key)
         if rendition is None:
             return None
@@ -96,7 +99,7 @@ class _ByteLru(LRUCache[Digest, Rendition]):
 
 
 def weight(rendition: Rendition) -> int:
-    """Memory of a cached rendition in bytes: its body, plus an estimate for its record."""
+    """The memory for a cached rendition in bytes: its body, plus an estimate for its record."""
     record = rendition.record
     text = (
         sum(map(len, record.tags))

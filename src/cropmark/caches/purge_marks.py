@@ -2,14 +2,14 @@
 
     purges/<Unix time in ms>-<random>-<position>-<prefix in base64url, with a slash after every 180 characters>
 
-The slashes are for stores in a file system, where a name has at most 255 characters.
-An entry is purged if one of its tags begins with the mark's prefix, and if the store received the entry no later than
-the mark. Both times are set by the store, so the servers' clocks do not matter. When the cache is used, a server lists
-the marks of the last minutes.
+The slashes are for stores in a file system, where a name has at most 255 characters. An entry is purged if one of its
+tags begins with the mark's prefix, and if the store received the entry no later than the mark. Both times are set by
+the store, so the servers' clocks do not matter. When the cache is used, a server lists the marks of the last minutes.
 
-The mark of a purge in the servers' stream has the position of the purge. It covers results of renders that began
-without knowledge of this purge, whenever the store received them: a server that reads the stream late may store old
-results after the mark. A result without a position, from a server that reads no stream, is covered by time.
+A server may read purges from a stream that all servers share. The mark of such a purge has the purge's position in the
+stream. It covers the results of renders that began without knowledge of this purge, whenever the store received them: a
+server that reads the stream late may store old results after the mark. For a result without a position, from a server
+that reads no stream, the times decide.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from cropmark.runtime.purge_log import START, LatestPurges, Position, read_posit
 
 FOLDER: Final = "purges"
 REFRESH_S: Final = 5.0
-"""Age of the last reading from which on a lookup lets the marks be read again, in the background."""
+"""A lookup starts to read the marks again, in the background, if the last reading is older than this."""
 STALE_S: Final = 15.0
-"""Age of the last reading from which on a lookup waits until the marks have been read again."""
+"""A lookup waits until the marks have been read again if the last reading is older than this."""
 
 MAX_MARKS: Final = 16_384
-"""Largest number of prefixes in memory."""
+"""Largest number of purged prefixes in memory."""
 
 _OVERLAP_MS: Final = 600_000
 """Each reading lists the marks of this last period again, because another server may have a slow clock."""
@@ -42,7 +42,7 @@ _PART: Final = 180
 
 
 class PurgeMarks:
-    """The marks of one store, in memory. A lookup of a tag takes one step per different length of the prefixes."""
+    """The marks of one store, in memory."""
 
     def __init__(self, store: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -58,11 +58,11 @@ class PurgeMarks:
 
     @property
     def age_s(self) -> float:
-        """Time since the marks were last read; infinite if they were never read."""
+        """Seconds since the marks were last read; infinite if they were never read."""
         return self._clock() - self._read_s
 
     def covers(self, tags: Sequence[str], stored_s: float, seen: Position | None = None) -> bool:
-        """True if a mark covers an entry that the store received at `stored_s`.
+        """True if a mark covers an entry that the store received at the Unix time `stored_s`.
 
         `seen` is the position of the last purge that was known when the entry's render began; None if its server read
         no stream.
@@ -74,7 +74,8 @@ class PurgeMarks:
         return seen < self._positions.latest_or_forgotten(tags)
 
     async def current(self) -> None:
-        """Start to read the marks if the last reading is REFRESH_S old; wait for it if the last one is STALE_S old.
+        """Read the marks again if the last reading is REFRESH_S old. Wait for the new reading only if the last is
+        STALE_S old.
 
         Raises STORE_ERRORS.
         """
@@ -89,8 +90,8 @@ class PurgeMarks:
     async def add(self, prefix: str, at: Position | None = None) -> None:
         """Write a mark that covers all entries that the store has now.
 
-        With `at`, the position of a purge, it covers the entries with a render that began without knowledge of this
-        purge. If the store fails, raises STORE_ERRORS; the purge then applies in this server only.
+        With `at`, the position of the purge, the mark covers only entries of which the render began without knowledge
+        of the purge. If the store fails, raises STORE_ERRORS, and the purge applies on this server only.
         """
         prefix = _shortened(prefix)
         name = f"{int(time.time() * 1000):013d}-{secrets.token_hex(4)}-{write_position(at, '.')}-{_encoded(prefix)}"
@@ -126,7 +127,7 @@ class PurgeMarks:
 
 
 def _shortened(prefix: str) -> str:
-    """The prefix, shortened to fit an object's name and to be valid UTF-8. A shorter prefix purges more entries."""
+    """The prefix, shortened to fit an object's name and to be valid UTF-8. A shorter prefix covers more entries."""
     encoded = prefix.encode("utf-8", "surrogateescape")[:_MAX_PREFIX_BYTES]
     try:
         return encoded.decode()
@@ -140,7 +141,7 @@ def _encoded(prefix: str) -> str:
 
 
 def _decoded(name: str) -> tuple[str, Position | None] | None:
-    """The prefix and the position in the name of a mark; None for any other object."""
+    """The prefix and the position in the name of a mark; None if the name is not a mark's."""
     try:
         position, text = name.replace("/", "").split("-", 3)[2:]
         prefix = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode() if text != "-" else ""

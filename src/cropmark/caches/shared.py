@@ -1,4 +1,4 @@
-"""Renditions in an object store that several servers share.
+"""Caches renditions in an object store that several servers share.
 
     r<RENDER_VERSION>/3f/3f9c…   an entry under its key, in the format of the disk cache
     purges/…                     see purge_marks.py
@@ -39,11 +39,11 @@ log = structlog.get_logger("cropmark.caches")
 
 MIB: Final = 2**20
 QUEUE_BYTES: Final = 64 * MIB
-"""Limit of all renditions that wait to be written. One rendition may have an eighth of this limit."""
+"""Limit of all renditions that wait to be written. A single rendition may have at most an eighth of this limit."""
 READ_S: Final = 0.3
 TTL_S: Final = 30 * 86_400.0
 TIMES: Final = StoreTimes(connect_s=1, read_s=5, total_s=10, max_retries=2, retry_s=3)
-"""Timeouts of the store's client for writes. Lookups end after `read_s`."""
+"""Timeouts of the store's client for writes. A lookup has a shorter timeout, `read_s`."""
 
 _WRITERS: Final = 4
 _MAX_QUEUED: Final = 4_096
@@ -56,7 +56,7 @@ _INLINE_BYTES: Final = 256 * 1024
 
 
 class SharedCache:
-    """A Cache in an object store."""
+    """A Cache that stores renditions in an object store."""
 
     name: Final = "shared"
 
@@ -70,7 +70,10 @@ class SharedCache:
         now: Callable[[], float] = time.time,
         history: PurgeHistory | None = None,
     ) -> None:
-        """`history` has the purges of all servers. It shows if the server of an entry did not know a purge yet."""
+        """`history` has the purges of all servers.
+
+        Entries from a server that did not know one of these purges are not used.
+        """
         self._store = store
         self._history = history
         self._queue_bytes = queue_bytes
@@ -99,7 +102,7 @@ class SharedCache:
         return found
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
-        """Queue the rendition for the writers."""
+        """Queue the rendition to be written in the background."""
         if len(rendition.body) * MAX_ENTRY_DIVISOR > self._queue_bytes:
             self._counts.skipped += 1
             self._enqueue(key, None)  # the older entry under this key is out of date
@@ -112,10 +115,10 @@ class SharedCache:
         return await self.purge_at(tag_prefix, None)
 
     async def purge_at(self, tag_prefix: str, at: Position | None) -> int:
-        """Write a mark that covers all entries that the store has now. Returns 0, since it does not count entries.
+        """Write a mark that covers all entries that the store has now. Always returns 0: the entries are not counted.
 
-        `at` is the position of the purge in the stream of all servers' purges: entries that were begun with knowledge
-        of this purge are not covered.
+        `at` is the position of the purge in the stream of all servers' purges. Entries of which the render began with
+        knowledge of this purge are not covered.
 
         Raises InternalError if the mark could not be written, since other servers would use the purged entries.
         """
@@ -134,19 +137,19 @@ class SharedCache:
         return 0
 
     async def purge_own(self, tag_prefix: str) -> int:
-        """Drop the renditions that wait to be written; returns their number. Another server writes the mark."""
+        """Drop the purged renditions that wait to be written. Returns their number. Another server writes the mark."""
         waiting = [key for key, one in self._queue.items() if one is not None and one.record.has_tag(tag_prefix)]
         for key in waiting:
             self._dequeue(key)
         return len(waiting)
 
     async def written(self, key: Digest) -> None:
-        """Wait until the rendition that was put under this key is in the store, or was dropped."""
+        """Wait until the rendition that was put under this key is in the store or was dropped."""
         while key in self._queue or key in self._keys_in_writing:  # noqa: ASYNC110 - an event per entry costs more
             await asyncio.sleep(_WRITTEN_POLL_S)
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until everything that was put is in the store, or was dropped."""
+        """Wait until every rendition that was put is in the store or was dropped, but at most `timeout_s`."""
         if self._writers:
             await asyncio.wait(tuple(self._writers), timeout=timeout_s)
 
@@ -194,7 +197,7 @@ class SharedCache:
         return await self._usable(key, data, entry.meta["last_modified"].timestamp())
 
     async def _usable(self, key: Digest, data: bytes, stored_s: float) -> Rendition | None:
-        """The rendition in an entry; None if it is damaged, purged or too old."""
+        """The rendition in an entry; None if the entry is damaged, purged or too old."""
         if stored_s + self._ttl_s < self._now():
             return None
         try:
@@ -235,7 +238,7 @@ class SharedCache:
         return rendition
 
     async def _write_all(self) -> None:
-        """Write until the queue is empty. Changes of one entry run one after the other, in the order of their calls."""
+        """Write until the queue is empty. Writes of the same entry run one after the other."""
         while (key := next((key for key in self._queue if key not in self._keys_in_writing), None)) is not None:
             write = asyncio.create_task(self._write(key, self._dequeue(key)))
             self._writing.add(write)

@@ -1,4 +1,4 @@
-"""Common to all cache tiers: the Tier protocol and its statistics."""
+"""The Tier protocol, and the statistics that all cache tiers have."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final, Protocol
 from cropmark.ports import Cache
 
 MAX_ENTRY_DIVISOR: Final = 8
-"""An entry takes at most 1/8 of its tier's limit."""
+"""An entry may take at most 1/8 of its tier's limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class TierStats:
-    """The size of a tier's contents, and the number of its events since it was opened.
+    """The contents of a cache tier, and the numbers of its events since it was opened.
 
-    `errors` counts failures of the storage, `damaged` entries found corrupt, `skipped` renditions that were not stored
-    because they were too large, the storage failed or its queue was full. `available` is false while the tier is not
-    used because its storage failed.
+    `errors` counts failures of the storage. `damaged` counts entries that were found corrupt. `skipped` counts
+    renditions that were not stored: they were too large, the storage failed, or its queue was full. `available` is
+    false while the tier is not used after a failure of its storage.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Tier(Cache, Protocol):
 
 @dataclass(slots=True)
 class TierCounters:
-    """The counters of TierStats. Changed on the event loop only, so that no increment is lost."""
+    """The counters for TierStats. Only the event loop changes them, so that no increment is lost."""
 
     hits: int = 0
     misses: int = 0

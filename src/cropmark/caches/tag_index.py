@@ -2,8 +2,8 @@
 
     FOLDER/3f   one line for each entry with a key that begins with 3f: the key, its tags as JSON texts, `.`, with tabs
 
-- A line is appended before its entry appears, so a killed process leaves no entry without a line. A power failure may
-  leave one. EntryStore.scan() adds the lines of such entries, and of entries that a version without an index wrote.
+- A line is appended before its entry appears, so a killed process leaves no entry without a line. After a power failure
+  an entry may lack its line. EntryStore.scan() adds missing lines, also for entries of versions without an index.
 - Lines of removed entries remain until rewrite(): a line is a hint, and the file of the entry decides.
 - Each line begins with its newline, so a line that a full disk or a power failure cut is not joined to the next one.
 - Several processes may share a folder: the file is locked while an entry is added or the file is replaced.
@@ -40,7 +40,7 @@ class TagIndex:
     """The index files in a folder. Every method may raise OSError."""
 
     def __init__(self, folder: Path, part_folder: Path) -> None:
-        """`part_folder` holds files that are being written; it is on the same file system."""
+        """`part_folder` is for files that are being written. It must be on the same file system as `folder`."""
         self._folder = folder
         self._part_folder = part_folder
 
@@ -49,7 +49,8 @@ class TagIndex:
 
     @contextlib.contextmanager
     def adding(self, key: Digest, tags: Iterable[str]) -> Iterator[None]:
-        """Add a line. The file of the entry is created within this context, else rewrite() could drop the line.
+        """Add a line for an entry. The caller creates the entry's file inside the block; else rewrite() could drop the
+        line.
 
         Raises ValueError if a tag cannot be written as JSON.
         """
@@ -60,16 +61,16 @@ class TagIndex:
             yield
 
     def read(self, shard: str) -> bytes:
-        """The lines of a shard."""
+        """The lines of a shard's index file; empty if it does not exist."""
         try:
             return Path(f"{self._folder}/{shard}").read_bytes()
         except FileNotFoundError:
             return b""
 
     def rewrite(self, shard: str, names: Callable[[], Container[bytes]]) -> None:
-        """Drop the lines of keys without an entry, and all but the last line of each key.
+        """Rewrite a shard's index file: drop the lines of removed entries, and all but the last line of each key.
 
-        `names` returns the keys that have an entry.
+        `names` returns the keys of the existing entries.
         """
         with self._locked(shard, fcntl.LOCK_EX):
             lines = {line[:_KEY_BYTES]: line for line in self.read(shard).split(b"\n") if line.endswith(_END)}
@@ -79,7 +80,7 @@ class TagIndex:
 
     @contextlib.contextmanager
     def _locked(self, shard: str, operation: int) -> Iterator[int]:
-        """A descriptor of a shard's file for appending, with a lock. The file is created if it is missing."""
+        """Lock a shard's index file and open it for appending. Creates the file if it is missing."""
         path = f"{self._folder}/{shard}"
         while True:
             descriptor = _open_for_appending(path)
@@ -102,13 +103,13 @@ def tag_needle(tag_prefix: str) -> bytes:
 
 
 def keys_with(needle: bytes, lines: bytes) -> set[bytes]:
-    """The keys of the lines that contain the bytes."""
+    """The keys of the lines that contain `needle`."""
     # A search in the whole text is faster by far, and most purges are of an image with entries in few shards.
     return {line[:_KEY_BYTES] for line in lines.split(b"\n") if needle in line} if needle in lines else set()
 
 
 def indexed_keys(lines: bytes) -> set[bytes]:
-    """The keys that have a complete line."""
+    """The keys that have a complete line in the index."""
     return {line[:_KEY_BYTES] for line in lines.split(b"\n") if line.endswith(_END)}
 
 

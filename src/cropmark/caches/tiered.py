@@ -1,6 +1,6 @@
 """Combines several cache tiers into one cache.
 
-- A lookup asks the tiers from the fastest to the slowest and copies a hit into the faster tiers.
+- A lookup searches the tiers from the fastest to the slowest, and copies a hit into the faster tiers.
 - A put first stores in the tiers that need no waiting, then writes to the other tiers. After WRITE_WAIT_S the caller
   continues, and the writes finish in the background.
 - A purge waits for the puts in progress, then purges every tier. If a purge begins or runs during a lookup, the found
@@ -30,7 +30,7 @@ class _Peekable(Protocol):
 
 @runtime_checkable
 class _OnDisk(Protocol):
-    """A tier that opens large renditions and reads small ones."""
+    """A tier on the disk: find() reads small renditions and opens large ones."""
 
     async def find(self, key: Digest) -> Rendition | StoredRendition | None: ...
 
@@ -45,14 +45,14 @@ class _OnDisk(Protocol):
 
 @runtime_checkable
 class _Listing(Protocol):
-    """A tier that lists its entries without waiting."""
+    """A tier that can list its entries without waiting."""
 
     def tagged(self, tag_prefix: str) -> dict[Digest, Rendition]: ...
 
 
 @runtime_checkable
 class _Shared(Protocol):
-    """A tier that several servers share. One server purges its entries, each server its own queue of writes."""
+    """A tier that several servers share. One server purges its entries; each server purges its own queue of writes."""
 
     async def purge_at(self, tag_prefix: str, at: Position | None) -> int: ...
 
@@ -81,7 +81,7 @@ class _Storing(Protocol):
 
 
 class TieredCaches:
-    """A Cache made of tiers, the fastest first."""
+    """A Cache that consists of several tiers, the fastest first."""
 
     def __init__(self, tiers: Sequence[Tier]) -> None:
         self._tiers = tuple(tiers)
@@ -96,7 +96,7 @@ class TieredCaches:
         """Number of purges in progress."""
 
     def peek(self, key: Digest) -> tuple[Rendition, str] | None:
-        """The rendition and the name of its tier; searches only the tiers that need no waiting."""
+        """The rendition and the name of its tier, or None. Searches only the tiers that need no waiting."""
         for index, (tier, name) in enumerate(self._peekable):
             rendition = tier.peek(key)
             if rendition is not None:
@@ -106,7 +106,8 @@ class TieredCaches:
         return None
 
     async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:
-        """A rendition that was stored after a lookup missed it; a second miss is not counted.
+        """Look again for a rendition after a lookup missed it, because another request may have stored it. A miss is
+        not counted.
 
         Searches the tiers that need no waiting, and the tier `name` if it is on disk.
         """
@@ -116,7 +117,7 @@ class TieredCaches:
         return await self.lookup(key) if is_on_disk else None
 
     async def lookup(self, key: Digest) -> tuple[Rendition, str] | None:
-        """The rendition and the name of its tier: `memory`, `disk` or `shared`."""
+        """The rendition and the name of its tier (`memory`, `disk` or `shared`), or None."""
         purges = self._purges
         for tier in self._tiers:
             if (rendition := await tier.get(key)) is not None:
@@ -125,9 +126,9 @@ class TieredCaches:
         return None
 
     async def find(self, key: Digest) -> tuple[Rendition | StoredRendition, str] | None:
-        """The rendition as lookup() returns it, but a large one on the disk is an open file, which the caller closes.
+        """The rendition as lookup() returns it. A large rendition on the disk is an open file, which the caller closes.
 
-        Such a rendition is not copied into the faster tiers.
+        Such a file is not copied into the faster tiers.
         """
         purges = self._purges
         for tier in self._tiers:
@@ -140,14 +141,17 @@ class TieredCaches:
         return None
 
     async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:
-        """A rendition on the disk that a soft purge has purged. With `streams`, a large one is not read."""
+        """The rendition of an order on the disk that a soft purge has purged, or None.
+
+        With `streams`, a large rendition is an open file, which the caller closes.
+        """
         for tier in self._on_disk:
             if (found := await tier.find_stale(order_key, streams=streams)) is not None:
                 return found
         return None
 
     async def drop_stale(self, order_key: Digest) -> None:
-        """Let find_stale() find no rendition until the next soft purge: the new one is ready."""
+        """Remove the order's stale rendition, because its new rendition is ready."""
         for tier in self._on_disk:
             await tier.drop_stale(order_key)
 
@@ -172,13 +176,13 @@ class TieredCaches:
             await asyncio.wait(puts, timeout=WRITE_WAIT_S)
 
     async def written(self, key: Digest, name: str) -> None:
-        """Wait until a rendition that was put is in the tier of this name, or was dropped."""
+        """Wait until a rendition that was put is in the tier `name` or was dropped."""
         for tier in self._tiers:
             if tier.name == name and isinstance(tier, _WritingLater):
                 await tier.written(key)
 
     def in_memory(self, tag_prefix: str) -> dict[Digest, Rendition]:
-        """The renditions that a purge of `tag_prefix` covers, from the tiers in memory only."""
+        """The renditions in memory that a purge of `tag_prefix` covers."""
         found: dict[Digest, Rendition] = {}
         for tier in self._tiers:
             if isinstance(tier, _Listing):
@@ -188,8 +192,9 @@ class TieredCaches:
     async def purge(self, tag_prefix: str, at: Position | None = None, *, soft: bool = False) -> int:
         """Purge every tier. Returns the largest count of any tier, since most entries are in several tiers.
 
-        `at` is the position of the purge in the stream of all servers' purges. With `soft`, find_stale() finds the
-        renditions that were on the disk. If a tier fails, raises its Problem after all other tiers have been purged.
+        `at` is the position of the purge in the stream of all servers' purges. With `soft`, find_stale() still finds
+        the renditions that were on the disk. If a tier fails, raises its Problem after all other tiers have been
+        purged.
         """
         return await self._purge(
             tier.purge_at(tag_prefix, at) if isinstance(tier, _Shared) else _purge_own(tier, tag_prefix, soft=soft)
@@ -197,13 +202,16 @@ class TieredCaches:
         )
 
     async def purge_own(self, tag_prefix: str, *, soft: bool = False) -> int:
-        """Purge the entries of this server only, in every tier. Returns and raises as purge() does."""
+        """Purge every tier except the entries that several servers share. Returns the largest count of any tier.
+
+        Raises Problems as purge() does.
+        """
         return await self._purge(_purge_own(tier, tag_prefix, soft=soft) for tier in self._tiers)
 
     async def forget(self, tag_prefix: str) -> None:
-        """Purge the entries of this process, except files on the disk, and finish its pending writes.
+        """Purge the entries of this process except files on the disk, and finish its pending writes.
 
-        After all fronts of a host have done so, no front writes a purged file any more.
+        When all fronts of a host have done this, no front writes a purged file any more.
         """
 
         async def forget(tier: Tier) -> int:
@@ -240,7 +248,7 @@ class TieredCaches:
         return tuple(tier.stats() for tier in self._tiers)
 
     def _start_put(self, put: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a put as a task. Tasks start in the order of these calls, so a later purge runs after the put."""
+        """Start a put as a task. Tasks start in the order of the calls, so a later purge runs after the put."""
         task = asyncio.create_task(put)
         self._pending_puts.add(task)  # asyncio holds only weak references to tasks
         task.add_done_callback(self._pending_puts.discard)
@@ -258,7 +266,7 @@ class TieredCaches:
 
 
 def _purge_own(tier: Tier, tag_prefix: str, *, soft: bool = False) -> Coroutine[Any, Any, int]:
-    """Purge the entries of this server in one tier."""
+    """Purge one tier, except the entries that several servers share."""
     if isinstance(tier, _Shared):
         return tier.purge_own(tag_prefix)
     return tier.purge(tag_prefix, soft=True) if soft and isinstance(tier, _OnDisk) else tier.purge(tag_prefix)

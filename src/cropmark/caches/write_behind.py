@@ -1,4 +1,4 @@
-"""Writes renditions in batches on another thread. Until a rendition is written, it is found by its key in memory."""
+"""Writes renditions in batches on another thread. A rendition that is not written yet can be found in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 from cropmark.ports import Digest, Rendition
 
 DELAY_S: Final = 0.05
-"""Longest wait of a rendition for more renditions in its batch.
+"""Longest time for which a rendition waits for more renditions in its batch.
 
 Batches save time: waking a thread for each rendition would take a tenth of the time of a small cache miss.
 """
@@ -21,10 +21,10 @@ R = TypeVar("R")
 
 
 class WriteBehind(Generic[R]):
-    """Calls `write` with batches, in the thread of `executor` and in the order of add(). For one event loop only.
+    """Collects renditions and calls `write` with batches of them, on the executor's thread. For one event loop only.
 
-    `on_written` receives the result of each `write`, on the event loop. flush() ends the wait of the current batch; a
-    shutdown of the executor after flush() waits until the batch is written.
+    Batches have the order of the calls of add(). `on_written` receives the result of each `write`, on the event loop.
+    flush() starts the current batch immediately; a shutdown of the executor after flush() waits for it.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class WriteBehind(Generic[R]):
         return self._unwritten.get(key)
 
     def forget(self, tag_prefix: str) -> None:
-        """Let get() find no rendition with a tag that begins with `tag_prefix`.
+        """Hide the renditions with a tag that begins with `tag_prefix` from get().
 
-        These renditions are still written, so the caller must then remove their files.
+        They are still written, so the caller must then remove their files.
         """
         for key, rendition in tuple(self._unwritten.items()):
             if rendition.record.has_tag(tag_prefix):
                 del self._unwritten[key]
 
     def flush(self) -> None:
-        """Submit the waiting renditions to the executor now."""
+        """Submit the waiting renditions to the executor now, as one batch."""
         if self._timer is None:
             return
         self._timer.cancel()
