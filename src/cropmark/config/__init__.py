@@ -1,1 +1,1 @@
-"""Settings: their schema, loading, errors and checks for production."""
+"""The settings: their definitions, loading, errors, and checks for production."""

@@ -1,4 +1,4 @@
-"""Descriptions of settings: the texts of docs/configuration.md and of `cropmark config explain`."""
+"""Describes the settings, for docs/configuration.md and `cropmark config explain`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from cropmark.config.site import SiteSettings
 
 @dataclass(frozen=True, slots=True)
 class SettingDescription:
-    """One setting: `fastly.upscale` is in a dialect's section, `site.prefix` in a `[[site]]` table."""
+    """The description of one setting.
+
+    `name` is dotted: `fastly.upscale` is in a dialect's section, `site.prefix` in a `[[site]]` table.
+    """
 
     name: str
     description: str
@@ -31,11 +34,11 @@ class SettingDescription:
 
 
 class MissingDocstring(Exception):
-    """A field of a settings class cannot be documented, because it has no docstring."""
+    """Raised for a field of a settings class that has no docstring and so cannot be described."""
 
 
 def setting_names() -> tuple[str, ...]:
-    """The dotted name of every setting."""
+    """The dotted names of all settings."""
     names: list[str] = []
     for name, kind in (field_types(Settings) or {}).items():
         section = field_types(kind)
@@ -44,7 +47,7 @@ def setting_names() -> tuple[str, ...]:
 
 
 def describe(name: str) -> SettingDescription | None:
-    """The description of a setting by its dotted name; None for an unknown name."""
+    """The description of the setting with this dotted name; None for an unknown name."""
     first, _, key = name.partition(".")
     variable = {setting: variable for variable, setting in reversed(environment_variables().items())}.get(name)
     if first == "site" and key:
@@ -77,7 +80,7 @@ def _of_model(name: str, info: Any, variable: str | None) -> SettingDescription 
 
 
 def _type_text(annotation: Any) -> str:
-    """A type in words: `int`, `str | None`, or the permitted words of a Literal."""
+    """The text for a type: `int`, `str | None`, or the permitted words of a Literal."""
     members = get_args(annotation)
     if members and all(isinstance(one, str) for one in members):
         return " | ".join(members)
@@ -89,7 +92,7 @@ def _type_text(annotation: Any) -> str:
 
 
 def field_docstrings(section: type) -> dict[str, str]:
-    """The docstring below each field of a settings class. Raises MissingDocstring for a field without one."""
+    """The docstrings below the fields of a settings class, by field. Raises MissingDocstring if a field has none."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
     assert isinstance(tree, ast.ClassDef)
     docstrings = {

@@ -1,4 +1,4 @@
-"""Errors in a configuration, each with the line of the file that causes it."""
+"""Errors in a configuration. Each has the line of the file that causes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 KeyPath = tuple[str | int, ...]
-"""Path to a value: names of tables and keys, and indexes into `[[tables]]`, from 0."""
+"""The path to a value: names of tables and keys, and indexes into `[[tables]]`, which count from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ConfigIssue:
 
 
 class InvalidConfiguration(Exception):
-    """Every issue found in a configuration."""
+    """Raised with all errors that were found in a configuration."""
 
     def __init__(self, issues: tuple[ConfigIssue, ...]) -> None:
         super().__init__("\n".join(map(str, issues)))
@@ -36,7 +36,7 @@ class InvalidConfiguration(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TomlDocument:
-    """A configuration file: its values, and its text, from which locations are computed.
+    """A configuration file: its values, and its text, in which the lines of values are found.
 
     Both are empty if no file was read.
     """
@@ -47,7 +47,7 @@ class TomlDocument:
 
     @classmethod
     def read(cls, file: Path | None) -> TomlDocument:
-        """Read the file. Raises InvalidConfiguration if it is missing or not valid TOML."""
+        """Read a configuration file. Raises InvalidConfiguration if the file is missing or not valid TOML."""
         if file is None:
             return cls(None, "", {})
         try:
@@ -66,7 +66,7 @@ class TomlDocument:
             raise InvalidConfiguration((ConfigIssue(location, f"not valid TOML: {reason}", fix),)) from error
 
     def location(self, path: KeyPath) -> str:
-        """The file and line of a value, or else of the innermost table that contains it."""
+        """The file and line of a value. An absent value has the line of the innermost table that would contain it."""
         lines = _lines(self.text)
         for end in range(len(path), 0, -1):
             # A table without a header is at the line of its first key: `fastly.upscale = true`.
@@ -83,7 +83,7 @@ _KEY = re.compile(rf"^\s*({_PATH})\s*=")
 
 
 def _lines(text: str) -> dict[KeyPath, int]:
-    """The line number of every key and table of a TOML text, by the path of the key or table."""
+    """The line numbers of all keys and tables in a TOML text, by their paths."""
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
     counts: dict[str, int] = {}
@@ -105,6 +105,6 @@ def _names(path: str) -> KeyPath:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """A suggestion: the known name that is most similar, or the page that lists all names."""
+    """A suggestion for an unknown name: the most similar known name, or the page that lists all names."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else "see docs/configuration.md for the names"

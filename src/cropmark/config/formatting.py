@@ -1,4 +1,4 @@
-"""Settings as text, with secrets masked."""
+"""Formats settings as text, with secrets masked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MASK: Final = "********"
 
 
 def iter_settings(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every setting with its path; a section yields each of its settings."""
+    """Yields each setting's path and value. A section is not yielded itself, only the settings in it."""
     for name, value in settings:
         section = field_types(type(value))
         if section is None:
@@ -26,7 +26,7 @@ def iter_settings(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def format_value(value: Any) -> str:
-    """The value as `cropmark config show` and the documents print it; `-` for an absent one."""
+    """The value as `cropmark config show` and the documents print it; `-` for None and empty lists."""
     return next((write(value) for kind, write in _WRITERS if isinstance(value, kind)), str(value))
 
 
@@ -44,4 +44,4 @@ _WRITERS: Final[tuple[tuple[type, Callable[[Any], str]], ...]] = (
     (Mapping, lambda value: ", ".join(f"{name}={format_value(inner)}" for name, inner in value.items()) or "-"),
     (SiteSettings, _site_text),
 )
-"""The functions that write values, by the type of the value; the first one with a matching type is used."""
+"""The functions that write values, by the type of the value. The first matching type is used."""

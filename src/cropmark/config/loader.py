@@ -1,7 +1,8 @@
-"""Loads the configuration: the command line overrides environment variables CROPMARK_*, which override a TOML file.
+"""Loads the configuration from a TOML file, environment variables CROPMARK_* and the command line.
 
-pydantic-settings parses and validates. This module adds the TOML line of an error and the origin of each value;
-names.py adds a suggestion for an unknown key or variable, and formatting.py masks secrets.
+The command line overrides the variables, which override the file. pydantic-settings parses and validates. This module
+adds the TOML line of each error and the origin of each value. names.py adds a suggestion for an unknown name, and
+formatting.py masks secrets.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ from cropmark.config.site import SiteSettings
 
 DEFAULT_FILE = "cropmark.toml"
 _MAY_HOLD_SECRETS = frozenset({"source", "origin_headers", "bucket_options"})
-"""Settings of a site that are not printed, because their values may contain secrets."""
+"""Settings of a site with values that are not printed, because they may contain secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingOrigin:
-    """A setting's value as text, masked if it is secret; and its origin: an option, a variable, a line of the file."""
+    """The value and origin of a setting, as text.
+
+    A secret value is masked. The origin is an option, an environment variable, or a line of the file.
+    """
 
     name: str
     value: str
@@ -45,7 +49,7 @@ class SettingOrigin:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """Settings, the file that was read, if any, and the origin of each value."""
+    """The settings, the configuration file (if any), and the origin of each setting."""
 
     settings: Settings
     document: TomlDocument
@@ -56,7 +60,7 @@ class LoadedSettings:
         return self.document.file
 
     def location(self, path: KeyPath) -> str:
-        """The option, variable or line of the file that set a setting; `default` if none did."""
+        """The option, variable or line of the file that set a setting; `default` if it was not set."""
         name = ".".join(map(str, path[:1]))
         origin = next((one.origin for one in self.origins if one.name == name), "default")
         in_file = origin.startswith(str(self.file))
@@ -68,9 +72,10 @@ def load_settings(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> LoadedSettings:
-    """The current configuration. Raises InvalidConfiguration with every issue that was found.
+    """Load the configuration. Raises InvalidConfiguration with every error that was found.
 
-    `file` None: cropmark.toml in the working folder, if it exists. `overrides` are values of the command line.
+    Without `file`, reads cropmark.toml in the working folder if it exists. `overrides` has the values of the command
+    line.
     """
     if file is None and Path(DEFAULT_FILE).is_file():
         file = Path(DEFAULT_FILE)
@@ -99,14 +104,14 @@ def load_settings(
 
 @dataclass(frozen=True, slots=True)
 class _ConfigInputs:
-    """The file, the options and the environment from which a configuration is loaded."""
+    """The inputs of a configuration: the file, the options of the command line, and the environment."""
 
     document: TomlDocument
     overrides: Mapping[str, Any]
     environ: Mapping[str, str]
 
     def origin(self, path: KeyPath) -> str | None:
-        """The input that set a value: `--port`, `CROPMARK_PORT`, or a line of the file; None if none did."""
+        """The input that set a value: `--port`, `CROPMARK_PORT`, or a line of the file; None if it was not set."""
         if path and path[0] in self.overrides:
             return f"--{str(path[0]).replace('_', '-')}"
         paths = [(spelling, *path[1:]) for spelling in spellings(str(path[0]))] if path else []
@@ -146,7 +151,7 @@ def _validation_issues(error: ValidationError, inputs: _ConfigInputs) -> Iterato
 
 
 def _reason(error: Any, path: KeyPath) -> str:
-    """pydantic's message as a part of a sentence, with the rejected value unless it is secret."""
+    """pydantic's message in lower case, with the rejected value unless the value is secret."""
     text = error["msg"].removeprefix("Value error, ")
     text = text[:1].lower() + text[1:]
     shows_input = error["type"] != "missing" and not isinstance(error["input"], dict) and not _is_secret(path)
@@ -162,7 +167,7 @@ def _is_secret(path: KeyPath) -> bool:
 
 
 def _description(path: KeyPath) -> str:
-    """The description of the setting at this path, which may be one of a site, as a part of a sentence."""
+    """The description of the setting at this path, to be used within a sentence."""
     model, names = (SiteSettings, path[2:]) if path[:1] == ("site",) and len(path) > 2 else (Settings, path)
     info = model.model_fields.get(str(names[0])) if names else None
     if info is None or not info.description or field_types(info.annotation) is not None:
@@ -173,7 +178,7 @@ def _description(path: KeyPath) -> str:
 
 
 def _site_section_issues(document: TomlDocument) -> Iterator[ConfigIssue]:
-    """Issues with the dialect's settings in the tables of sites."""
+    """Errors in the dialect's settings in `[[site]]` tables."""
     sites = known_values(document.values).get("site")
     for number, table in enumerate(sites if isinstance(sites, list) else ()):
         own = table.get("settings") if isinstance(table, dict) else None
@@ -189,7 +194,7 @@ def _site_section_issues(document: TomlDocument) -> Iterator[ConfigIssue]:
 
 
 def _unreachable_sites(settings: Settings, document: TomlDocument) -> Iterator[ConfigIssue]:
-    """Issues for sites that get no request, because an earlier site has the same host and prefix."""
+    """An error for each site that gets no request, because an earlier site has the same host and prefix."""
     first: dict[tuple[str, str], int] = {}
     for number, site in enumerate(settings.site):
         for host in site.hosts or ("",):

@@ -1,4 +1,4 @@
-"""Names of settings in the file and in the environment, and issues for unknown names."""
+"""The names of settings in the file and in the environment, and errors for unknown names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def field_types(kind: Any) -> dict[str, Any] | None:
 
 
 def environment_variables() -> dict[str, str]:
-    """Every environment variable that sets a setting, with the setting's dotted name."""
+    """The dotted names of the settings, by the environment variable that sets them."""
     found: dict[str, str] = {}
     for name, kind in (field_types(Settings) or {}).items():
         section = field_types(kind)
@@ -37,12 +37,12 @@ def environment_variables() -> dict[str, str]:
 
 
 def dotted(path: KeyPath) -> str:
-    """A setting's path as text: `site.0.prefix`."""
+    """The path of a setting as text, such as `site.0.prefix`."""
     return ".".join(map(str, path))
 
 
 def unknown_keys(document: TomlDocument) -> Iterator[ConfigIssue]:
-    """An issue for each key of the file that is not a setting, with the name to write instead."""
+    """An error for each key of the file that is not a setting. It suggests the name to write instead."""
     for path, table, names in _unknown_paths(document.values):
         renamed = current_name(f"{table}.{path[-1]}" if table else str(path[-1]))
         yield ConfigIssue(
@@ -57,7 +57,7 @@ def unknown_keys(document: TomlDocument) -> Iterator[ConfigIssue]:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
-    """An issue for each variable `CROPMARK_…` that is not a setting, with the name to write instead."""
+    """An error for each variable `CROPMARK_…` that is not a setting. It suggests the name to write instead."""
     known = environment_variables()
     renamed = {
         f"{PREFIX}{old.upper().replace('.', '__')}": new.upper().replace(".", "__") for old, new in RENAMED.items()
@@ -76,14 +76,14 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
 
 
 def known_values(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without unknown keys, so that its known keys can be checked too."""
+    """The document without its unknown keys. The other keys can then be checked too."""
     unknown = frozenset(path for path, _, _ in _unknown_paths(document))
     known: dict[str, Any] = _without(document, unknown, ())
     return known
 
 
 def section_class(site_table: Mapping[str, Any]) -> Any:
-    """The settings class of the dialect that a site's table names; None if it names no dialect."""
+    """The settings class of a site's dialect; None if the site's table does not name a known dialect."""
     return next((d.settings_cls for d in registry.DIALECTS if d.name == site_table.get("dialect")), None)
 
 
@@ -98,7 +98,11 @@ def _without(value: Any, unknown: frozenset[KeyPath], path: KeyPath) -> Any:
 
 
 def _unknown_paths(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, list[str]]]:
-    """For each key that is not a setting: its path, the name of its table as RENAMED has it, the table's settings."""
+    """Yields each key of the file that is not a setting: its path, the name of its table, and the names of the table's
+    settings.
+
+    The name of the table is written as in RENAMED.
+    """
     top: dict[str, Any] = field_types(Settings) or {}
     for key, value in document.items():
         if key in ALIASES:

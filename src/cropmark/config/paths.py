@@ -1,4 +1,4 @@
-"""Folders of the server: the cache, which can be rebuilt, the data, which cannot, and temporary files."""
+"""The folders of the server: the cache, which can be rebuilt; the data, which cannot; and temporary files."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from cropmark.config.settings import Settings
 
 
 def cache_folder(settings: Settings) -> Path:
-    """The folder of the disk caches. Raises InvalidConfiguration if the user has no home folder."""
+    """The folder of the disk caches.
+
+    Raises InvalidConfiguration if the folder is not set and the user has no home folder.
+    """
     return settings.cache_dir or _user_folder(platformdirs.user_cache_dir)
 
 
 def data_folder(settings: Settings) -> Path:
-    """The folder of the library and of results. Raises InvalidConfiguration if the user has no home folder."""
+    """The folder of the library and of stored results.
+
+    Raises InvalidConfiguration if the folder is not set and the user has no home folder.
+    """
     return settings.data_dir or _user_folder(platformdirs.user_data_dir)
 
 
 def ensure_temporary_folder(data: Path) -> None:
-    """Use the data folder for temporary files if none of the system's temporary folders is writable."""
+    """Use the data folder for temporary files, but only if none of the system's temporary folders is writable."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Security checks of the configuration: errors that prevent a start, warnings, and the list that doctor prints."""
+"""Checks the security of a configuration: errors that prevent a start, warnings, and the checks of doctor."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 PRODUCTION_SECRET_CHARS: Final = KEY_BYTES
 """Minimum length of a key or token in production."""
 MIN_SECRET_CHARS: Final = 15
-"""Minimum length of a configured key or token: PixLab's own client rejects shorter keys."""
+"""Minimum length of a configured key or token. PixLab's own client rejects shorter keys."""
 
 
 def errors(settings: Settings) -> Iterator[ConfigIssue]:
-    """Issues that prevent a start: short keys, and with `production = true` also missing keys and open hosts.
+    """The errors that prevent a start: short keys, and with `production = true` also missing keys and open hosts.
 
-    The location of each is the name of its setting.
+    The location of each error is the name of its setting.
     """
     if not settings.production:
         for name, secret in _configured_secrets(settings):
@@ -45,7 +45,7 @@ def errors(settings: Settings) -> Iterator[ConfigIssue]:
 
 
 def warnings(settings: Settings) -> Iterator[str]:
-    """Warnings to log at the start: keys that production would reject."""
+    """The warnings to log at the start: keys that are too short for production."""
     for name, secret in _configured_secrets(settings):
         if len(secret.get_secret_value()) < PRODUCTION_SECRET_CHARS:
             yield f"{name} has fewer than {PRODUCTION_SECRET_CHARS} characters: production would reject it"
@@ -60,7 +60,7 @@ def _configured_secrets(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
 
 @dataclass(frozen=True, slots=True)
 class SecurityCheck:
-    """A line of the checklist in docs/security.md: its result for a deployment, and the fix if it failed."""
+    """The result of one check of the list in docs/security.md, with the fix if it failed."""
 
     passed: bool
     message: str
@@ -68,7 +68,7 @@ class SecurityCheck:
 
 
 def security_checks(settings: Settings) -> Iterator[SecurityCheck]:
-    """The checklist in docs/security.md, as far as it depends on settings."""
+    """The results of those checks in docs/security.md that depend on settings."""
     on = settings.production
     yield SecurityCheck(on, f"production mode is {'on' if on else 'off'}", "set production = true")
     if allows_any_host(settings):
@@ -99,9 +99,9 @@ def _proxy_check(settings: Settings) -> SecurityCheck:
 
 
 def _variant_bounds(settings: Settings) -> Iterator[tuple[str, str]]:
-    """For each mount that serves images by URL: its name, and the rule that limits its variants, such as `signed URLs`.
+    """Yields the name of each mount that serves images by URL, and the rule that limits its variants.
 
-    The rule is empty if nothing limits them.
+    A rule is a text such as `signed URLs`. It is empty if nothing limits the variants.
     """
     if settings.folder is not None:
         yield "the folder", "signed URLs" if settings.signing_keys else ""
@@ -132,7 +132,7 @@ def _matches_any_host(text: str) -> bool:
 
 
 def serves_pixlab(settings: Settings) -> bool:
-    """True if the PixLab endpoints, to which clients send images or URLs of images, are served."""
+    """True if the server has PixLab endpoints. Their clients send images or URLs of images."""
     return settings.folder is not None or any(site.dialect == "pixlab" for site in settings.site)
 
 

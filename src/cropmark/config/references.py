@@ -1,9 +1,9 @@
-"""Values of the configuration that may be secret: written as references.
+"""Reads values that may be secret. Instead of the value, the configuration may contain a reference to it.
 
-`env:NAME` is the value of an environment variable, `file:/path` the content of a file without its line end; any other
-text is the value itself. Settings that are secrets are resolved when the configuration is read, values for a site's
-origin when the server starts. Of the latter, one with a secret name, such as Authorization, must be a reference, so
-that the configuration file contains no secret.
+`env:NAME` refers to the value of an environment variable, `file:/path` to the content of a file without its line end.
+Any other text is the value itself. Secret settings are resolved when the configuration is read. Headers and options for
+a site's origin are resolved when the server starts. If their name is that of a secret, such as Authorization, their
+value must be a reference, so that the configuration file contains no secret.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _PUBLIC_OPTIONS: Final = frozenset({
     "federated_token_file", "application_credentials", "credential_type", "container_credentials_relative_uri",
     "container_credentials_full_uri", "container_authorization_token_file", "fabric_token_service_url",
 })
-"""Options that are not secrets although their names match _SECRET_NAME: names of files, URLs, switches."""
+"""Options that are not secret although their names match _SECRET_NAME: names of files, URLs, switches."""
 # fmt: on
 _MAX_SECRET_BYTES: Final = 65_536
 
 
 def resolved(values: Mapping[str, str]) -> dict[str, str]:
-    """The values with each reference resolved. Raises ValueError, with the name of the value but never the value."""
+    """The values with all references resolved. Raises ValueError, which names the value but never contains it."""
     return {name: _named(name, text) for name, text in values.items()}
 
 
@@ -67,12 +67,15 @@ def _resolved(text: str) -> str:
 
 
 def _shown(pattern: re.Pattern[str], place: str) -> str:
-    """The place of a reference for an error; nothing if it may be a secret that only begins like a reference."""
+    """The place of a reference, for an error text.
+
+    Empty if the text may be a secret that only begins like a reference.
+    """
     return f" {place}" if pattern.fullmatch(place) else ""
 
 
 def _checked(is_name: Callable[[str], object], public: frozenset[str]) -> AfterValidator:
-    """A validator that checks the names of values, and that secret values are references."""
+    """A validator for named values. Names must be valid, and secret values must be references."""
 
     def check(values: dict[str, str]) -> dict[str, str]:
         for name, text in values.items():
@@ -89,7 +92,7 @@ def _checked(is_name: Callable[[str], object], public: frozenset[str]) -> AfterV
 
 
 def _resolved_key(value: object) -> object:
-    """The key `SECRET` or `ID:SECRET` with its secret resolved, if it is a reference."""
+    """Resolve the reference in a key `SECRET` or `ID:SECRET`."""
     if not isinstance(value, str) or _REFERENCE.fullmatch(value):
         return _resolved_setting(value)
     key_id, colon, secret = value.partition(":")
@@ -101,10 +104,10 @@ def _resolved_setting(value: object) -> object:
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_resolved_setting)]
-"""A secret setting: a text, or a reference, which is resolved when the configuration is read."""
+"""A secret setting: a text or a reference. A reference is resolved when the configuration is read."""
 Key = Annotated[SecretStr, BeforeValidator(_resolved_key)]
-"""A signing key with or without its id. The words `env` and `file` begin references, not ids."""
+"""A signing key with or without its id. `env:` and `file:` begin a reference, not an id."""
 HeaderTexts = Annotated[dict[str, str], _checked(_HEADER_NAME.fullmatch, frozenset())]
-"""Values by the name of a header."""
+"""The values of headers, by header name."""
 OptionTexts = Annotated[dict[str, str], _checked(_OPTION_NAME.fullmatch, _PUBLIC_OPTIONS)]
-"""Values by the name of an option of a store's client."""
+"""The values of options for a store's client, by option name."""

@@ -1,4 +1,4 @@
-"""Earlier names of settings: aliases that are still read, and names that get an error with the current name."""
+"""Former names of settings. Aliases are still read. Other former names cause an error that gives the current name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 ALIASES: Final = {"web_allow": "allow_private_hosts"}
-"""Earlier names that are read like the current one, in the file and in the environment."""
+"""Current names by alias. An alias is read like the current name, in the file and in the environment."""
 
 RENAMED: Final = {
     "queue": "queue_limit",
@@ -34,11 +34,11 @@ RENAMED: Final = {
     "site.widths": "site.allowed_widths",
     "site.resource_policy": "site.cross_origin_resource_policy",
 }
-"""Current names by earlier ones; `site.` is the table of a site, `fastly.` the section of a dialect."""
+"""Current names by former name. `site.` is the table of a site, `fastly.` the section of a dialect."""
 
 
 def current_name(name: str) -> str | None:
-    """The current name of a renamed setting, without its table; None if the name was never in use."""
+    """The current name of a renamed setting, without its table; None if `name` is not a former name."""
     renamed = RENAMED.get(name)
     return renamed and renamed.rpartition(".")[2]
 
@@ -49,7 +49,9 @@ def spellings(name: str) -> tuple[str, ...]:
 
 
 def without_aliases(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by the settings' current names; a value under the current name overrides one under an alias."""
+    """The values by the current names of their settings. A value under the current name overrides a value under an
+    alias.
+    """
     renamed = {
         prefix + ALIASES[name.removeprefix(prefix)]: value
         for name, value in values.items()

@@ -1,4 +1,4 @@
-"""Every setting of the server: name, type, bounds, default and description."""
+"""Defines every setting of the server: name, type, bounds, default and description."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOUNTS: Final = ", ".join(f"`{mount.prefix}`" for dialect in registry.DIALECTS 
 
 
 class ServerSettings(BaseSettings):
-    """Every setting but those of the dialects, which the class Settings adds. Fields are named as in the TOML file."""
+    """All settings except those of the dialects, which the class Settings adds. Fields have their names in the file."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -395,7 +395,7 @@ class ServerSettings(BaseSettings):
     )
 
     def section(self, settings_cls: type[T]) -> T:
-        """The server's settings of one dialect, found by their class."""
+        """The server's settings for one dialect. `settings_cls` is the dialect's settings class."""
         return next(value for _, value in self if isinstance(value, settings_cls))
 
     @classmethod
@@ -407,7 +407,7 @@ class ServerSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The command line overrides the environment, which overrides the file."""
+        """The inputs in the order of precedence: the command line, the environment, the file."""
         given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
         document = without_aliases(given.pop("toml_document", {}))
         environ = given.pop("environ", None)
@@ -419,7 +419,7 @@ class ServerSettings(BaseSettings):
 
 
 def with_sections(dialects: Iterable[registry.DialectEntry]) -> type[ServerSettings]:
-    """The settings class with one section for each dialect, such as `[fastly]`."""
+    """A settings class that has one section for each dialect, such as `[fastly]`."""
     sections: dict[str, Any] = {
         dialect.name: (
             dialect.settings_cls,

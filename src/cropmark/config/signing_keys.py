@@ -1,4 +1,4 @@
-"""Signing keys by site and by URL."""
+"""Finds the signing keys of a site or a URL."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from cropmark.web.routing import INFO_PREFIX, Mount, Router, host_name
 
 
 def site_keyring(settings: Settings, site: SiteSettings | None = None) -> Keyring | None:
-    """The keys of a site: its own list, even if that is empty, or else the server's keys.
+    """The keys that sign a site's URLs: the site's own keys, else the server's. None if its URLs are not signed.
 
-    None: URLs are not signed.
+    An empty list of the site's own keys overrides the server's keys.
     """
     keys = settings.signing_keys if site is None or site.signing_keys is None else site.signing_keys
     return parse_keyring(tuple(key.get_secret_value() for key in keys))
 
 
 def parse_keyring(keys: Sequence[str]) -> Keyring | None:
-    """The keyring of these keys, None for an empty list. Raises ValueError for an invalid key."""
+    """The keyring with these keys; None without keys. Raises ValueError for an invalid key."""
     return Keyring(SigningKey.read(key) for key in keys) if keys else None
 
 
 def url_keyring(settings: Settings, url: str, library_mounts: Iterable[Mount] = ()) -> Keyring | None:
-    """The keys of the site that serves a URL, or the server's keys; None: the URL needs no signature.
+    """The keys that sign a URL: those of its site, else the server's. None if the URL needs no signature.
 
-    `library_mounts` are the mounts of the library; URLs there are signed with the server's keys, as are those of the
-    folder. Endpoints such as PixLab's have API keys and take no signature.
+    URLs of the folder and of the library are signed with the server's keys. `library_mounts` are the mounts of the
+    library. URLs of endpoints such as PixLab's need no signature, because endpoints have API keys.
     """
     parts = urlsplit(url)
     mounts: list[tuple[Mount, SiteSettings | None]] = [(mount, None) for mount in library_mounts]
@@ -46,6 +46,6 @@ def url_keyring(settings: Settings, url: str, library_mounts: Iterable[Mount] = 
 
 
 def read_keyring(file: Path) -> Keyring:
-    """The key in the first line of a file. Raises OSError, and ValueError for an invalid key."""
+    """A keyring with the key in the first line of a file. Raises OSError, and ValueError for an invalid key."""
     lines = file.read_text("utf-8").splitlines()
     return Keyring([SigningKey.read(lines[0].strip() if lines else "")])

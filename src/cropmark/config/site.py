@@ -1,4 +1,4 @@
-"""Settings of one site, and the rules about settings that exclude or need each other."""
+"""The settings of one site, and rules about settings that exclude or require each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cropmark.dialects import registry
 
 
 def _read_source(value: object) -> SourceSpec | None:
-    """The source, parsed; None for an empty text."""
+    """Parse the source of a site; None for an empty text."""
     if isinstance(value, str):
         return parse_source(value) if value else None
     if value is None or isinstance(value, SourceSpec):
@@ -32,7 +32,7 @@ def _read_source(value: object) -> SourceSpec | None:
 
 
 class SiteSettings(BaseModel):
-    """A `[[site]]` table binds host names or a path prefix to one dialect and one source."""
+    """A `[[site]]` table. It assigns a dialect and a source of images to host names or to a path prefix."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,7 +128,7 @@ class SiteSettings(BaseModel):
 
     @property
     def is_endpoint(self) -> bool:
-        """True if the dialect has endpoints of its own; their callers name or upload the image."""
+        """True if the dialect has its own endpoints, such as PixLab. Their callers name or upload the image."""
         return registry.entry(self.dialect).is_endpoint
 
     @model_validator(mode="after")
@@ -183,8 +183,8 @@ _RULES: Final[tuple[tuple[bool | None, Callable[[SiteSettings], object], str], .
     (None,  lambda site: site.presets_only and not site.presets,
         "presets: expected at least one, because presets_only rejects every other query"),
 )
-"""Settings that exclude or need each other. The first column is the value of is_endpoint for which a row holds.
+"""Settings that exclude or require each other. The first column is the value of is_endpoint to which a row applies.
 
-None: the row holds for all sites.
+A row with None applies to all sites.
 """
 # fmt: on

@@ -1,4 +1,4 @@
-"""The `source` of a site: a folder, an origin on the web, a bucket, or the library; parsed here and nowhere else."""
+"""Parses the `source` of a site: a folder, an origin on the web, a bucket, or the library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 from cropmark.sources.policy import HostRule
 
 LIBRARY: Final = "library"
-"""The source that names the library; a folder of that name is written `./library`."""
+"""The text that selects the library. A folder with this name is written `./library`."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderSpec:
-    """Images are files below a folder. Parsing does not check that it exists."""
+    """A folder as the source of images. Parsing does not check that the folder exists."""
 
     path: Path
 
@@ -25,7 +25,7 @@ class FolderSpec:
 
 @dataclass(frozen=True, slots=True)
 class OriginSpec:
-    """Images are fetched from a web server; the path of a request is appended to `url`."""
+    """A web server as the source of images. The path of a request is appended to `url`."""
 
     url: str
     """Scheme in lower case, host, optional port and path; never a user name, a password or a query."""
@@ -38,14 +38,14 @@ class OriginSpec:
 
 @dataclass(frozen=True, slots=True)
 class BucketSpec:
-    """Images are objects of a bucket; the path of a request is appended to the prefix."""
+    """A bucket as the source of images. The path of a request is appended to `prefix`."""
 
     scheme: str
     """s3, gs, or az."""
     bucket: str
     """The name of the bucket; for Azure, the name of the container."""
     prefix: str = ""
-    """The prefix of the names of all image objects, without slashes at its ends; empty: the whole bucket."""
+    """The common beginning of all object names, without slashes at its ends; empty for the whole bucket."""
 
     @property
     def store_url(self) -> str:
@@ -58,7 +58,7 @@ class BucketSpec:
 
 @dataclass(frozen=True, slots=True)
 class LibrarySpec:
-    """Images are assets of the server's own library."""
+    """The server's own library as the source of images."""
 
     def __str__(self) -> str:
         return LIBRARY
@@ -71,7 +71,7 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def parse_source(text: str) -> SourceSpec:
-    """The source that a configuration names. Raises ValueError, with a text that does not contain the URL."""
+    """Parse the source of a site. Raises ValueError, with a text that does not contain the URL."""
     if text == LIBRARY:
         return LibrarySpec()
     url = re.sub(r"^https?://", lambda scheme: scheme[0].lower(), text, flags=re.IGNORECASE)
@@ -90,7 +90,7 @@ def parse_source(text: str) -> SourceSpec:
 
 
 def _bucket(text: str) -> BucketSpec:
-    """The bucket at a URL. Raises ValueError, with a text that does not contain the URL."""
+    """Parse the URL of a bucket. Raises ValueError, with a text that does not contain the URL."""
     found = _BUCKET.fullmatch(text)
     prefix = (found[3] or "").strip("/") if found is not None else ""
     if found is None or (prefix and any(segment in ("", ".", "..") for segment in prefix.split("/"))):

@@ -1,4 +1,4 @@
-"""Types of setting values that need more than pydantic's own checks."""
+"""Types for setting values that pydantic alone cannot check."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _read_dialect(text: str) -> str:
 
 
 def _read_host(text: str) -> str:
-    """The host in lower case. Raises ValueError for a text that cannot be in a Host header without a port."""
+    """The host name in lower case. Raises ValueError unless it may be a Host header without a port."""
     name = text.lower()
     if not _HOST.fullmatch(name):
         raise ValueError("expected a host name without scheme, port or path, such as images.example.com")
@@ -33,14 +33,14 @@ def _read_host(text: str) -> str:
 
 
 def _read_prefix(text: str) -> str:
-    """The prefix without slashes at its end; empty for the whole host. Raises ValueError if it is not a URL path."""
+    """The prefix without slashes at its end; empty means the whole host. Raises ValueError if it is not a URL path."""
     if text and not re.fullmatch(r"/[^?#\s]*", text):
         raise ValueError("expected a path that begins with a slash, such as /shop")
     return text.rstrip("/")
 
 
 def _read_origin(text: str) -> str:
-    """The origin in lower case. Raises ValueError unless it is written as in an Origin header.
+    """The origin in lower case. Raises ValueError unless it is written as browsers send it in an Origin header.
 
     An Origin header has neither a path nor the scheme's default port.
     """
@@ -64,7 +64,7 @@ def _read_preset_name(name: str) -> str:
 
 
 def _check_keys(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
-    """`keys`, unchanged. Raises ValueError for a key that is too short, and for two keys with the same id."""
+    """Check the signing keys and return them unchanged. Raises ValueError for a short key or a repeated id."""
     if keys:
         Keyring(SigningKey.read(key.get_secret_value()) for key in keys)
     return keys
@@ -82,4 +82,4 @@ SigningKeys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(split_list), 
 ResourcePolicy = Literal["cross-origin", "same-site", "same-origin", "off"]
 
 KeyHeader = Literal["off", "surrogate-key", "cache-tag"]
-"""The header with the keys by which a CDN purges responses."""
+"""The header that sends a CDN the keys by which it purges responses."""
