@@ -1,1 +1,1 @@
-"""Basic types used by all packages: sizes, formats, problems, assets."""
+"""Basic types that all packages use: sizes, formats, problems, assets."""

@@ -1,7 +1,7 @@
 """Types of the asset library: stacks, branches, folders, assets, versions, publications, listings and keys.
 
-Times are Unix milliseconds. A stack has branches, a branch has assets and folders, an asset has versions; each version
-is one file. A version is published to an environment for a locale.
+Times are Unix milliseconds. A stack has branches. A branch has assets and folders. An asset has versions, and each
+version is one file. A version is published to an environment for a locale.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cropmark.model.media_types import UNKNOWN_CONTENT
 from cropmark.model.values import Size
 
 MAIN_BRANCH = "main"
-"""The branch of a request that names no branch."""
+"""The branch for requests without a branch."""
 MAX_NAME_CHARS = 255
 MAX_LOCALE_CHARS = 64
 
@@ -24,7 +24,7 @@ UID = re.compile(r"blt[0-9a-f]{16}")
 """The uid of a stack, environment, asset or folder."""
 FILE_UID = re.compile(r"[0-9a-f]{24}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-"""The second id of a stack or file, for Kontent.ai-style URLs."""
+"""The id of a stack or file in Kontent.ai-style URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class BranchRef:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The facts of a stored file. `digest` is the SHA-256 of its content in hex."""
+    """Facts about a stored file. `digest` is the SHA-256 of its content in hex."""
 
     digest: str
     filename: str
@@ -83,7 +83,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class UploadInfo:
-    """The facts of an uploaded file that is not stored yet; its bytes are passed separately."""
+    """Facts about a file that is not stored yet. Its bytes are passed separately."""
 
     filename: str
     format: Format | None
@@ -95,7 +95,7 @@ class UploadInfo:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of an asset, which has one file.
+    """A version of an asset. It has one file.
 
     The first version has the number 1. `file_uid` and `file_id` are never reused.
     """
@@ -124,7 +124,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class EntryDetails:
-    """The fields that assets and folders share."""
+    """The fields that both assets and folders have."""
 
     uid: str
     branch_ref: BranchRef
@@ -140,14 +140,17 @@ class EntryDetails:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of the library. The title in its details is the name of the folder."""
+    """A folder of the library. Its name is the `title` in `entry`."""
 
     entry: EntryDetails
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """An asset with the requested version (by default the newest) and the number of its newest version."""
+    """An asset with one of its versions: the requested version, or the newest.
+
+    `newest` is the number of the newest version.
+    """
 
     entry: EntryDetails
     version: Version
@@ -163,7 +166,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class AssetChanges:
-    """Changes to an asset; None leaves a field unchanged.
+    """Changes to an asset or folder. A field with the value None stays unchanged.
 
     `to_top` moves the asset out of its folder. A slug can be set only once.
     """
@@ -178,10 +181,10 @@ class AssetChanges:
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """A request to publish a version to environments (by name or uid) and locales, or to unpublish it.
+    """A request to publish or unpublish a version, in some environments and locales.
 
-    A `version` of None means the newest version. `at_ms` is the time to publish or unpublish; with None or a past time,
-    it is done immediately.
+    `environments` has names or uids. Without `version`, the newest version is meant. `at_ms` is the time to publish or
+    unpublish; without `at_ms`, or with a past time, it is done immediately.
     """
 
     environments: tuple[str, ...]
@@ -191,7 +194,7 @@ class PublishRequest:
 
 
 class AssetFilter(Enum):
-    """The kinds of entries in a listing."""
+    """The kinds of entries that a listing contains."""
 
     ALL = "all"
     ASSETS = "assets"
@@ -210,10 +213,10 @@ class SortField(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A request for one page of a listing.
+    """A request for one page of a list of assets and folders.
 
     `equal` has pairs of a field's name and the required value. A `folder` of "" means the top level, None any folder.
-    `environment` restricts the listing to assets published to this environment, each with its published version.
+    `environment` restricts the list to assets that are published there, each with its published version.
     """
 
     filter: AssetFilter = AssetFilter.ASSETS
@@ -229,7 +232,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of a listing. `count` is the number of entries on all pages; None if it was not requested."""
+    """One page of a list. `count` is the number of entries on all pages; None if it was not requested."""
 
     items: tuple[Asset | Folder, ...]
     count: int | None
@@ -237,13 +240,17 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class KeyScope:
-    """The permissions of a key: one stack or all (None), and some of its environments or all (empty)."""
+    """The permissions of a key. A `stack` of None means all stacks; empty `environments` mean all environments."""
 
     stack: str | None = None
     environments: tuple[str, ...] = ()
 
     def allows_environment(self, environment: str, known: Iterable[Environment]) -> bool:
-        """True if the key may read the environment. The key and the caller may each use its uid or its name."""
+        """True if the key permits reading the environment.
+
+        `environment` may be a uid or a name, and so may the environments of the key. `known` has the stack's
+        environments.
+        """
         names = {environment}.union(*({e.name, e.uid} for e in known if environment in (e.name, e.uid)))
         return not self.environments or not names.isdisjoint(self.environments)
 
@@ -259,7 +266,7 @@ class KeyKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LibraryKey:
-    """A stored key: its digest, never the key itself."""
+    """A stored API key. It has the digest of the secret, never the secret itself."""
 
     id: str
     kind: KeyKind

@@ -1,7 +1,7 @@
-"""The optional codecs: the formats of each extra, the packages that contain the codecs, and their licenses.
+"""The optional codecs: the formats that each extra adds, the packages with the codecs, and their licenses.
 
-When this file is imported, it looks for each package once, without loading it. So the front and the renderers agree on
-the formats that they handle, and only renderers load a codec.
+An extra is an optional dependency, such as `cropmark[heif]`. At import, this module looks for each package once,
+without loading it. So the front and the renderers agree on the supported formats, and only renderers load a codec.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class CodecPackage:
-    """A package with a codec, and the module to import."""
+    """A Python package with a codec. `module` is the module to import."""
 
     name: str
     module: str
@@ -22,7 +22,7 @@ class CodecPackage:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """An extra of cropmark that brings a codec."""
+    """An extra (optional dependency) of cropmark that adds a codec."""
 
     name: str
     packages: tuple[CodecPackage, ...]
@@ -33,7 +33,7 @@ class Extra:
 
     @property
     def package(self) -> CodecPackage | None:
-        """The installed package; None if the extra is not installed, or only in part."""
+        """The installed package of the extra; None if the extra is not installed completely."""
         if not all(map(_is_installed, self.also)):
             return None
         return next(filter(_is_installed, self.packages), None)

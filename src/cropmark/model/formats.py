@@ -1,4 +1,4 @@
-"""Image formats: their traits, detection from the first bytes, Accept headers, and header facts (Info)."""
+"""Image formats: their properties, detection from the first bytes, Accept headers, and facts from file headers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The properties of a format, and its support by the shipped libvips and the installed extras."""
+    """The properties of a format. They depend on the shipped libvips and on the installed extras."""
 
     media_type: str
     extension: str
@@ -40,9 +40,9 @@ class Traits:
     max_side: int = 2**20
     """The longest side, in pixels, that the format's encoder can write."""
     extra: str | None = None
-    """The extra that reads the format; None if libvips reads it, or if no codec does."""
+    """The extra that reads the format. None if libvips reads it, or if no extra does."""
     animation_extra: str | None = None
-    """The extra that reads and writes animations in the format; None if it needs no extra, or if no codec does."""
+    """The extra that reads and writes animations in the format; None if no extra is necessary or available."""
 
 
 _HEIC, _JXL, _MOTION, _VIDEO = (extra.name in INSTALLED for extra in (HEIF, JXL, MOTION, VIDEO))
@@ -68,20 +68,20 @@ READABLE = frozenset(f for f, t in TRAITS.items() if t.readable)
 WRITABLE = frozenset(f for f, t in TRAITS.items() if t.writable)
 
 SNIFF_BYTES = 4096
-"""The number of first bytes that sniff_format() needs."""
+"""The number of bytes at the start of a file that sniff_format() needs."""
 
 
 class CmykConversion(Enum):
-    """The conversion of CMYK images without a profile to sRGB."""
+    """The method that converts CMYK images without a profile to sRGB."""
 
     BROWSER = "browser"
-    """Each ink takes away its own light, as in browsers: colors are as bright as on a screen."""
+    """As in browsers: each ink absorbs only its own light, so colors are as bright as on a screen."""
     PRESS = "press"
-    """A generic offset press: colors are as dull as in print."""
+    """As on a generic offset press: colors are as dull as in print."""
 
 
 class Colors(Enum):
-    """The colors of a result from a source with an RGB profile that has colors outside sRGB."""
+    """The color space of a result, if the source has an RGB profile with colors outside sRGB."""
 
     SRGB = "srgb"
     P3 = "p3"
@@ -92,7 +92,7 @@ class Colors(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """The facts from the header of an image file, read without decoding a pixel."""
+    """Facts from the header of an image file. No pixel is decoded to read them."""
 
     format: Format
     stored_size: Size
@@ -102,8 +102,10 @@ class Info:
     """The Exif orientation, 1 to 8."""
     frames: int = 1
     first_frame_only: bool = False
-    """True for an animation of which only the first frame can be decoded, such as an APNG, or an AVIF sequence without
-    the extra `motion`; `frames` is then 1."""
+    """True for an animation of which only the first frame can be decoded; `frames` is then 1.
+
+    Examples are an APNG, and an AVIF sequence without the extra `motion`.
+    """
     alpha: bool = False
     lossless: bool = False
     progressive: bool = False
@@ -114,7 +116,7 @@ class Info:
     gain_map: bool = False
     """True for a JPEG with a gain map (Ultra HDR)."""
     not_drawn: str = ""
-    """The name of an element of an SVG that cannot be drawn here, such as `text`; empty for none."""
+    """The name of an SVG element that cannot be drawn here, such as `text`; empty if all can be drawn."""
 
     @property
     def size(self) -> Size:
@@ -152,9 +154,9 @@ _BMP_HEADERS = {n.to_bytes(4, "little") for n in (12, 16, 40, 52, 56, 64, 108, 1
 
 
 def begins_as(head: bytes, format_: Format) -> bool:
-    """True if a file of this format that we wrote may have these first bytes.
+    """True if a file of this format that cropmark wrote may begin with these bytes.
 
-    An mp4 is recognized here only: as a source, a video is one of the files next to images (media_types.py).
+    Only this function recognizes an mp4: as a source, a video is a file next to the images (media_types.py).
     """
     if format_ is Format.MP4:
         return head[4:8] == b"ftyp" and b"avc1" in _brands(head)
@@ -162,7 +164,7 @@ def begins_as(head: bytes, format_: Format) -> bool:
 
 
 def is_avif_sequence(head: bytes) -> bool:
-    """True if a file with these first bytes has the brand of an animated AVIF.
+    """True if a file that begins with these bytes declares to be an animated AVIF.
 
     Source: https://aomediacodec.github.io/av1-avif/#image-sequence-brand
     """
@@ -200,7 +202,7 @@ def accepted_formats(header: str) -> frozenset[Format]:
 
 
 def accepted_types(header: str) -> frozenset[str]:
-    """The media types, including wildcards, that an Accept header names with a q above 0."""
+    """The media types, including wildcards, that an Accept header names with a q value above 0."""
     types = set()
     for item in header[:4096].lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))

@@ -1,8 +1,8 @@
 """Media types of files that are not images, such as the PDFs and videos next to a site's images.
 
-The media type is found from the first bytes of the file; if its format has no signature, such as JSON, from the
-extension of its name. A file of an unknown format has no media type, and is not served: a folder may contain files that
-were never meant to be public.
+The media type is found from the first bytes of the file. A format without a signature, such as JSON, is recognized by
+the extension of the file's name. A file of an unknown format has no media type and is not served: a folder may contain
+files that were never meant to be public.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from cropmark.model.formats import TRAITS
 
 UNKNOWN_CONTENT: Final = "application/octet-stream"
-"""The media type of a file if its content does not match its extension."""
+"""The media type of a file with content that does not match its extension."""
 
 # fmt: off
 _SIGNATURES: Final = (
@@ -89,7 +89,7 @@ _WITH_SIGNATURE: Final = frozenset({
     "avi", "flac", "woff", "woff2", "otf", "ttf", "ttc", "zip", "gz", "tgz", "7z", "rar", "bz2", "xz", "rtf", "ps",
     "eps", "ai", "psd", "glb", *_ARCHIVES, *_CONTAINERS,
 })
-"""Extensions of formats that are recognized by the first bytes."""
+"""Extensions of formats that are recognized by their first bytes."""
 
 _SHOWN: Final = frozenset({
     *(traits.media_type for traits in TRAITS.values()), "image/x-icon", "application/json", "application/geo+json",
@@ -114,7 +114,7 @@ def media_type_of(name: str, head: bytes) -> str | None:
 
 
 def is_shown(media_type: str) -> bool:
-    """True if a browser may show the file as a page, False if the file is sent as an attachment.
+    """True if a browser may show the file as a page. False if the file must be sent as an attachment.
 
     Active content (HTML, XML) could run code with the origin of the images. Documents such as PDF are attachments too,
     because the sandbox of the page blocks their viewers.
@@ -146,7 +146,7 @@ def _by_signature(extension: str, head: bytes) -> str | None:
 
 
 def _text_type(media_type: str, head: bytes) -> str:
-    """The type of a text, with its charset if it is UTF-8; UNKNOWN_CONTENT for bytes that are not a text."""
+    """The media type of a text, with its charset if it is UTF-8. UNKNOWN_CONTENT if the bytes are not text."""
     if b"\x00" in head:
         return UNKNOWN_CONTENT
     try:

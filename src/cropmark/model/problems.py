@@ -38,8 +38,9 @@ from cropmark.model.values import Box, Size
 class Problem(Exception):
     """An error with its cause and fix.
 
-    `detail` gives the expected and the received value, `fix` the text to write instead, and `parameter` the name of the
-    parameter that caused it, in the dialect's spelling. They contain no server path, key or internal address.
+    `detail` gives the expected and the received value, `fix` the text to write instead. `parameter` is the name of the
+    parameter that caused the error, in the dialect's spelling. None of them contains a server path, key or internal
+    address.
     """
 
     status: ClassVar[int] = 500
@@ -123,7 +124,7 @@ class SourceProblem(Problem):
 
     status, code = 502, "source_problem"
     origin_status: int | None = None
-    """The HTTP status from the source's origin, if it responded; some dialects return the same status."""
+    """The HTTP status that the source's origin returned, if any. Some dialects return the same status."""
 
 
 class SourceNotFound(SourceProblem):
@@ -225,16 +226,16 @@ class InternalError(Problem):
 
 
 def with_subclasses(kind: type[Problem]) -> list[type[Problem]]:
-    """The class and all its subclasses in the modules that are imported."""
+    """The class and all its subclasses that have been imported."""
     return [kind, *(found for child in kind.__subclasses__() for found in with_subclasses(child))]
 
 
 PROBLEMS_BY_CODE: dict[str, type[Problem]] = {kind.code: kind for kind in with_subclasses(Problem)}
-"""The Problems of this module, which renderers report. Those of HTTP and the management API are in their modules."""
+"""The Problems of this module by code. Renderers report only these; HTTP and the management API define others."""
 
 
 def restored_problem(code: str, detail: str, fix: str = "", parameter: str | None = None) -> Problem:
-    """The Problem with this code, as reported by a renderer; an InternalError for an unknown code."""
+    """Create the Problem that a renderer has reported with this code. An unknown code gives an InternalError."""
     kind = PROBLEMS_BY_CODE.get(code, InternalError)
     problem = kind.__new__(kind)
     Problem.__init__(problem, detail, fix=fix, parameter=parameter)

@@ -1,7 +1,8 @@
-"""Valid text: no NUL, which PostgreSQL and C libraries reject, and no lone surrogate, which has no encoding.
+"""Valid text: without NUL, which PostgreSQL and C libraries reject, and without lone surrogates, which cannot be
+encoded.
 
-Both can arrive in percent-encoded bytes and in JSON. Bytes become valid text, or are rejected, where they are decoded:
-the code after that does not have to check.
+Both can arrive in percent-encoded bytes and in JSON. Where bytes are decoded, invalid text is replaced or rejected, so
+that later code does not have to check.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def is_valid_text(text: str) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """The text with U+FFFD in place of each NUL and lone surrogate, as decoders write for bytes that are not UTF-8.
+    """The text with each NUL and lone surrogate replaced by U+FFFD, as decoders do for bytes that are not UTF-8.
 
     No parameter's grammar contains U+FFFD, so a reader rejects such a value.
     """
@@ -28,9 +29,10 @@ def clean_text(text: str) -> str:
 
 
 def parse_json(body: str | bytes, **options: Any) -> Any:  # the options of json.loads, and its result
-    """The parsed JSON.
+    """Parse a JSON text.
 
-    Raises RecursionError if it is too deeply nested, and ValueError if it is malformed or any string is invalid text.
+    Raises RecursionError if it is too deeply nested. Raises ValueError if it is malformed, or if a string is invalid
+    text.
     """
     parsed = json.loads(body, **options)
     if not all(map(is_valid_text, _texts(parsed))):

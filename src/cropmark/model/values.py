@@ -37,7 +37,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in whole pixels with sides of at least 1; it may extend outside the frame."""
+    """A rectangle in whole pixels, each side at least 1. It may extend outside the frame."""
 
     left: int
     top: int
@@ -61,11 +61,11 @@ class Box:
         return Size(self.width, self.height)
 
     def within(self, frame: Size) -> bool:
-        """True if no pixel of the box is outside the frame."""
+        """True if the whole box is inside the frame."""
         return self.left >= 0 and self.top >= 0 and self.right <= frame.width and self.bottom <= frame.height
 
     def clipped_to(self, frame: Size) -> Box | None:
-        """The part of the box inside the frame; None if they share no pixel."""
+        """The part of the box that is inside the frame; None if the box is completely outside."""
         left, top = max(self.left, 0), max(self.top, 0)
         right, bottom = min(self.right, frame.width), min(self.bottom, frame.height)
         if right <= left or bottom <= top:
@@ -77,7 +77,7 @@ class Box:
 
 
 def bounding_box(boxes: Iterable[Box]) -> Box | None:
-    """The smallest box that contains all boxes; None without boxes."""
+    """The smallest box that contains all given boxes; None without boxes."""
     inner = tuple(boxes)
     if not inner:
         return None
@@ -92,7 +92,7 @@ class Pixels:
     count: Fraction
 
     def of(self, side: int) -> Fraction:
-        """The length in pixels; the side has no influence."""
+        """The length in pixels. `side` has no influence."""
         return self.count
 
     def times(self, factor: Fraction) -> Pixels:
@@ -101,7 +101,7 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A length as a share of a side: Share(1/2) is half the side, Share(5/2) two and a half times the side."""
+    """A length as a share of a side: Share(1/2) is half the side, Share(5/2) is two and a half times the side."""
 
     part: Fraction
 
@@ -141,7 +141,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Color:
-    """An sRGB color with channels 0 to 255, not premultiplied; alpha 0 is transparent, 255 opaque."""
+    """An sRGB color. All channels are 0 to 255 and not premultiplied; alpha 0 is transparent, 255 opaque."""
 
     red: int
     green: int
