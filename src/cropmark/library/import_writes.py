@@ -19,7 +19,7 @@ from cropmark.model.problems import BadRequest
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """An exported version with its bytes in the blob store. A version that the library already has gets no new `file`."""
+    """An exported version with its bytes in the blob store. It has a `file` only if it is new in the library."""
 
     version: ExportedVersion
     digest: str
