@@ -1,4 +1,4 @@
-"""cropmark, an image server: `from cropmark import render, explain` renders without the server.
+"""cropmark, an image server. `render` and `explain` work without the server.
 
 `sign` and `srcset` build URLs for the pages of a site.
 """

@@ -1,4 +1,4 @@
-"""cropmark from Python: the engine without a server.
+"""The Python API of cropmark: renders images without a server.
 
 >>> from cropmark import render, explain
 >>> image = render("photo.jpg", "crop=16:9&width=640&format=webp")
@@ -51,21 +51,20 @@ class RenderedImage:
     body: bytes = field(repr=False)
     media_type: str
     size: Size | None
-    """Width and height in pixels; None if the original was passed through without reading its header."""
+    """Width and height in pixels; None if the original is returned and its header was not read."""
     warnings: tuple[str, ...] = ()
     is_fallback: bool = False
-    """True if the body is the original because it could not be processed."""
+    """True if the body is the original, because the original could not be processed."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the body to a file; see write()."""
+        """Write the body to a file, as write() does."""
         write(path, self.body)
 
 
 def write(path: str | os.PathLike[str], body: bytes) -> None:
-    """Write a file completely or not at all.
+    """Write a file completely or not at all. Raises OSError.
 
-    A symbolic link is followed and not replaced. To a pipe or a device, the body is written directly.
-    Raises OSError.
+    A symbolic link is followed, not replaced. A pipe or a device is written directly.
     """
     target = Path(path)
     # Before realpath(): /dev/stdout may lead to a pipe, which has no path.
@@ -86,12 +85,13 @@ def render(
     suffix: str = "",
     settings: Settings | None = None,
 ) -> RenderedImage:
-    """The image that a server returns for this file and this query.
+    """Render a file. Returns the image that a server returns for this file and this query.
 
-    `dialect` is the name of a dialect; `accept` is the client's Accept header. `suffix`, such as `.png`, selects the
-    format if the query does not. Overlays that the query names are read from the file's folder. Starts a renderer
-    process for this one image; for many images run a server. Raises a cropmark.model.problems.Problem with the cause
-    and the fix.
+    `dialect` is the name of a dialect. `accept` is the client's Accept header. `suffix`, such as `.png`, selects the
+    format if the query does not. Overlays that the query names are read from the file's folder.
+
+    Starts a renderer process for this one image; for many images run a server. Raises a cropmark.model.problems.Problem
+    with the cause and the fix.
     """
     path, settings = _checked_path(source), settings or Settings()
     order = image_order(build_dialect(dialect, settings), _image_request(path, query, accept), suffix)
@@ -102,15 +102,15 @@ def render(
 
 
 def adapted(order: Order, settings: Settings) -> Order:
-    """The order with the colors and gain maps of the settings; its plan reads SVG if the settings allow it."""
+    """The order changed by the settings for colors, gain maps and SVG."""
     colors, gain_map = result_colors(settings)
     return order.with_colors(colors, gain_map=gain_map).with_svg(is_read=settings.svg == "rasterize")
 
 
 def image_order(dialect: Dialect, request: ImageRequest, suffix: str = "") -> Order | Response:
-    """The order of a request for a file with this suffix, which selects the format if the query does not.
+    """The order for a request. `suffix` selects the format if the query does not.
 
-    Raises Problems.
+    The result is a Response if the dialect responds without an image. Raises Problems.
     """
     order = dialect.order(request)
     if isinstance(order, Response):
@@ -120,7 +120,7 @@ def image_order(dialect: Dialect, request: ImageRequest, suffix: str = "") -> Or
 
 
 async def deliver_image(pipeline: Pipeline, source: Source, order: Order) -> RenderedImage:
-    """The image of an order. Raises Problems, also for a file that is not an image."""
+    """Deliver the image of an order. Raises Problems, also for a file that is not an image."""
     delivered = await pipeline.deliver(source, order)
     try:
         body = delivered.body if delivered.source is None else read_source(delivered.source)
@@ -147,7 +147,7 @@ def explain(
     accept: str = "",
     settings: Settings | None = None,
 ) -> Explanation:
-    """The explanation of a query: its Order, and with a source also its Recipe, cache key and cost."""
+    """Explain a query: its Order, and with a source also its Recipe, cache key and cost."""
     settings = settings or Settings()
     path = Path("image") if source is None else _checked_path(source)
     told = _explained(path, query, dialect, settings, accept)
@@ -155,7 +155,7 @@ def explain(
 
 
 def info(source: str | os.PathLike[str], *, settings: Settings | None = None) -> dict[str, Any]:
-    """The facts about an image that a server returns at `/_info/…`: size, colors, faces, focal point, placeholders.
+    """The facts about an image that a server returns at `/_info/…`, such as size, colors, faces and placeholders.
 
     Raises a Problem.
     """
@@ -168,7 +168,7 @@ def info(source: str | os.PathLike[str], *, settings: Settings | None = None) ->
 def draw(
     source: str | os.PathLike[str], query: str, *, dialect: str = "fastly", settings: Settings | None = None
 ) -> bytes:
-    """A PNG of the source with its faces, its saliency map, and the window of the query's crop.
+    """A PNG of the source that shows its faces, its saliency map, and the window of the query's crop.
 
     Raises a Problem, also if the image could not be analyzed.
     """
@@ -184,10 +184,10 @@ def translate(
     accept: str | None = None,
     settings: Settings | None = None,
 ) -> tuple[Translation, ...]:
-    """The request translated to the dialects in `to`; without `to`, to every dialect except its own.
+    """Translate a request to other dialects: to those in `to`, or to all dialects except its own.
 
     `request` is a URL, a path, or a query. If its path begins with a dialect's prefix, `dialect` may be omitted.
-    `accept` is the Accept header of one client; without it the translation is for every client. Raises a Problem if
+    `accept` is the Accept header of one client; without it, the translation is for every client. Raises a Problem if
     the request is rejected or a dialect is unknown.
     """
     dialects = {built.name: built for built in build_dialects(settings or Settings())}
@@ -197,7 +197,7 @@ def translate(
 
 
 def _parse_request(request: str, dialect: str | None, dialects: Mapping[str, Dialect]) -> tuple[str, ImageRequest]:
-    """The name of the request's dialect, and the request."""
+    """Parse a request. Returns the name of its dialect, and the request."""
     if "://" not in request and not request.startswith("/"):
         name = dialect or "fastly"
         path = registry.entry(name).query_path if name in dialects else ""
@@ -221,14 +221,14 @@ def _parse_request(request: str, dialect: str | None, dialects: Mapping[str, Dia
 
 
 def _checked_dialect(name: str, dialects: Mapping[str, Dialect]) -> Dialect:
-    """The dialect of this name. Raises BadRequest."""
+    """The dialect with this name. Raises BadRequest if the name is unknown."""
     if name not in dialects:
         raise BadRequest(f"unknown dialect {name[:40]!r}", fix=f"write one of {', '.join(dialects)}")
     return dialects[name]
 
 
 def _checked_path(source: str | os.PathLike[str]) -> Path:
-    """The real path of a file. Raises SourceNotFound."""
+    """The real path of a file. Raises SourceNotFound if it is absent, a folder, or cannot be read."""
     path = Path(os.path.realpath(source))
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
@@ -246,7 +246,7 @@ def _format_of(suffix: str) -> Format | None:
 
 
 def _in_format(order: Order, suffix: str, request: ImageRequest, dialect: Dialect) -> Order:
-    """The order with the format of the suffix; unchanged if the query selects a format."""
+    """The order with the format of `suffix`. Unchanged if the query selects a format."""
     image_format = _format_of(suffix)
     if image_format in (None, _format_of(Path(request.path).suffix)):  # the dialect chooses the source's own format
         return order
@@ -273,7 +273,7 @@ async def _render(path: Path, order: Order, settings: Settings) -> RenderedImage
 
 
 def _explained(path: Path, query: str, dialect: str, settings: Settings, accept: str = "") -> Explanation:
-    """The explanation of a query from its text alone."""
+    """Explain a query from its text alone, without its source."""
     request = _image_request(path, query, accept)
     return explain_request(build_dialect(dialect, settings), request, lambda order: adapted(order, settings))
 
@@ -290,7 +290,7 @@ async def _draw(path: Path, told: Explanation, settings: Settings) -> bytes:
 
 @asynccontextmanager
 async def _engine(path: Path, settings: Settings) -> AsyncIterator[tuple[Pipeline, Source]]:
-    """A pipeline over the file's folder, with one renderer and a small cache."""
+    """A pipeline with one renderer and a small cache, and a Source for the file's folder."""
     log_to_standard_error()
     async with AsyncExitStack() as stack:
         pool = build_pool(settings.model_copy(update={"renderers": 1}))

@@ -1,4 +1,4 @@
-"""Links to images for the pages of a site: signed URLs and the candidates of a srcset."""
+"""Builds links to images for the pages of a site: signed URLs and srcsets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from urllib.parse import quote, urlsplit
 from cropmark.security.signing import Keyring, SigningKey
 
 WIDTHS: Final = (320, 480, 640, 960, 1280, 1920)
-"""Default widths of a srcset in pixels. Each is at most 1.5 times the width before, so that browsers load few pixels
-that they do not show."""
+"""Default widths of a srcset in pixels.
+
+Each is at most 1.5 times the previous width, so that browsers load few pixels that they do not show.
+"""
 
 WIDTH_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType(
     {"fastly": "width", "contentstack": "width", "kontent": "w"}
@@ -27,11 +29,11 @@ _SAFE: Final = "/:,;@!$*()-._~%"
 
 
 def sign(url: str, key: str | Sequence[str], *, expires: str | int | None = None, key_id: str | None = None) -> str:
-    """The URL with a signature: `/fastly/blue.jpg?width=300` becomes `/fastly/blue.jpg?width=300&sig=…`.
+    """Sign a URL: `/fastly/blue.jpg?width=300` becomes `/fastly/blue.jpg?width=300&sig=…`. Raises ValueError.
 
-    `url` is a path with its query, or a URL; the host is not signed. `key` is the text of one of the server's
-    `signing_keys`, `KEY` or `ID:KEY`, or several, of which `key_id` selects one. `expires` is a lifetime: seconds, or a
-    text such as `90s`, `15m`, `1h`, `7d`. Raises ValueError.
+    `url` is a path with its query, or a URL, of which the host is not signed. `key` is the text of one of the server's
+    `signing_keys`, `KEY` or `ID:KEY`. If `key` is a list of such texts, `key_id` selects one. `expires` is the lifetime
+    of the signature: seconds, or a text such as `90s`, `15m`, `1h`, `7d`.
     """
     keys = [key] if isinstance(key, str) else key
     duration = None if expires is None else str(expires)
@@ -47,10 +49,10 @@ def srcset(
     expires: str | int | None = None,
     key_id: str | None = None,
 ) -> str:
-    """The value of a `srcset` attribute: the URL in each of the widths, `/a.jpg?width=320 320w, /a.jpg?width=640 640w`.
+    """The value of a `srcset` attribute with the URL in several widths: `/a.jpg?width=320 320w, /a.jpg?width=640 640w`.
 
-    The URL may have a query without a width. With a `key`, each URL is signed as sign() does. The text is not escaped
-    for HTML: a template does that. Raises ValueError.
+    The URL may have a query, but no width. With a `key`, each URL is signed as by sign(). The text is not escaped for
+    HTML; a template does that. Raises ValueError.
     """
     if dialect not in WIDTH_PARAMETERS:
         raise ValueError(f"expected one of {', '.join(WIDTH_PARAMETERS)}, got {dialect[:40]!r}")
@@ -70,7 +72,7 @@ def srcset(
 
 
 def with_query(url: str, parameters: Mapping[str, object]) -> str:
-    """The URL with `parameters`, percent-encoded, added to its query; a parameter with the value None is left out."""
+    """The URL with percent-encoded parameters added to its query. Parameters with the value None are omitted."""
     pairs = [(name, value) for name, value in parameters.items() if value is not None]
     if not pairs:
         return url
@@ -79,7 +81,7 @@ def with_query(url: str, parameters: Mapping[str, object]) -> str:
 
 
 def query_names(url: str) -> tuple[str, ...]:
-    """The names of a URL's parameters, as the URL has them: they are not percent-decoded."""
+    """The names of the parameters in a URL, not percent-decoded."""
     return tuple(pair.partition("=")[0] for pair in url.partition("?")[2].split("&") if pair)
 
 
@@ -87,7 +89,7 @@ def query_names(url: str) -> tuple[str, ...]:
 
 
 def sign_url(url: str, keys: Keyring, expires: str | None = None, key_id: str | None = None) -> str:
-    """The signed URL, valid for the duration `expires` from now, or forever without it. Raises ValueError."""
+    """Sign a URL. The signature is valid for the duration `expires`; without it, forever. Raises ValueError."""
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
     expires_s = None if expires is None else int(time.time()) + duration_s(expires)
@@ -95,7 +97,7 @@ def sign_url(url: str, keys: Keyring, expires: str | None = None, key_id: str | 
 
 
 def duration_s(text: str) -> int:
-    """Seconds of a duration such as `90`, `90s`, `15m`, `1h`, `7d`. Raises ValueError."""
+    """The seconds of a duration such as `90`, `90s`, `15m`, `1h` or `7d`. Raises ValueError."""
     found = _DURATION.fullmatch(text)
     if found is None:
         raise ValueError(f"expected a duration such as 90s, 15m, 1h or 7d, got {text[:40]!r}")

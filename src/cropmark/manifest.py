@@ -1,9 +1,9 @@
-"""Manifests: lists of renditions as JSON lines or CSV, read for `cropmark batch` and `cropmark warm`.
+"""Reads manifests for `cropmark batch` and `cropmark warm`: lists of renditions as JSON lines or CSV.
 
     {"source": "sky/blue.jpg", "query": "width=300&format=webp", "output": "blue-300.webp"}
     {"url": "/kontent/sky/blue.jpg?w=300", "output": "blue-300.jpg"}
 
-A line names the image and the query in a dialect, or has the URL of a server, `/<dialect>/<source>?<query>`.
+A line has the path of an image and a query in a dialect, or the URL of a server, `/<dialect>/<source>?<query>`.
 """
 
 from __future__ import annotations
@@ -27,18 +27,21 @@ _EXPECTED: Final = 'write {"source": "a.jpg", "query": "width=300", "output": "a
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One rendition: the image's path below its source, the query, its dialect, and the name of the result."""
+    """One rendition of a manifest.
+
+    `source` is the path of the image, `query` a query in the dialect.
+    """
 
     line: int
     source: str
     query: str
     dialect: str
     output: str
-    """The path of the result below the output folder; empty if the line has none."""
+    """The path of the result below the output folder; empty if the line does not name it."""
 
     @property
     def url(self) -> str:
-        """The path and query of a server at which the dialect has its own prefix."""
+        """The rendition's path and query on a server where each dialect has its own prefix."""
         path = f"/{self.dialect}/{quote(self.source, errors='surrogateescape')}"
         return f"{path}?{self.query}" if self.query else path
 
@@ -49,7 +52,7 @@ def is_manifest(first_line: str) -> bool:
 
 
 def parse_manifest(lines: Iterable[str]) -> Iterator[ManifestEntry]:
-    """The entries of a manifest, in order. Raises BadRequest with the number of an invalid line."""
+    """Yields the entries of a manifest, in order. Raises BadRequest with the number of an invalid line."""
     rows = iter(lines)
     first = next(rows, "").removeprefix("\ufeff")
     if _is_header(first):
@@ -66,7 +69,7 @@ def parse_manifest(lines: Iterable[str]) -> Iterator[ManifestEntry]:
 
 
 def read_manifest(path: Path) -> Iterator[ManifestEntry]:
-    """The entries of a manifest file, in order. Raises OSError, and BadRequest for an invalid line."""
+    """Yields the entries of a manifest file, in order. Raises OSError, and BadRequest for an invalid line."""
     with path.open(encoding="utf-8", newline="") as lines:
         try:
             yield from parse_manifest(lines)
@@ -75,7 +78,10 @@ def read_manifest(path: Path) -> Iterator[ManifestEntry]:
 
 
 def checked_name(name: str) -> str:
-    """The name of a result if it is a relative path without `.` and `..`. Raises ValueError with the reason."""
+    """Check that the name of a result is a relative path without `.` and `..`, and return it.
+
+    Raises ValueError with the reason.
+    """
     if any(segment in ("", ".", "..") for segment in name.split("/")):
         raise ValueError("expected a relative path such as shop/blue-300.webp")
     if not name.isprintable() or "\\" in name:
@@ -106,7 +112,7 @@ def _json_object(number: int, text: str) -> Mapping[str, Any]:
 
 
 def _entry(number: int, fields: Mapping[str, Any]) -> ManifestEntry:
-    """The entry of a line. Raises BadRequest."""
+    """The entry of a line, from its fields. Raises BadRequest."""
     unknown = [name for name in fields if name not in FIELDS]
     if unknown or not all(map(_is_text, fields.values())):
         raise BadRequest(f"line {number}: expected text in {', '.join(FIELDS)}", fix=_EXPECTED)
@@ -123,7 +129,7 @@ def _entry(number: int, fields: Mapping[str, Any]) -> ManifestEntry:
 
 
 def _is_text(value: object) -> bool:
-    """True for text; lone surrogates may only represent the bytes of a file name."""
+    """True for text. A lone surrogate is accepted only if it represents a byte of a file name."""
     if not isinstance(value, str):
         return False
     try:
@@ -134,7 +140,7 @@ def _is_text(value: object) -> bool:
 
 
 def _request(number: int, fields: Mapping[str, str]) -> tuple[str, str, str]:
-    """The dialect, the image's path and the query of a line. Raises BadRequest."""
+    """The dialect, the path of the image, and the query of a line. Raises BadRequest."""
     if "source" in fields:
         query = fields.get("query", "").removeprefix("?")
         return fields.get("dialect", DEFAULT_DIALECT), fields["source"].removeprefix("/"), query

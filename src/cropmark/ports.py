@@ -1,7 +1,7 @@
 """Interfaces to everything outside the core: sources, renderers, caches, limits, uploads, results, the library.
 
-`pipeline` and `web` depend on these Protocols only. The adapters in `sources`, `renderers`, `caches`, `security` and
-`library` implement them; no adapter imports another.
+`pipeline` and `web` depend only on these Protocols. The packages `sources`, `renderers`, `caches`, `security` and
+`library` implement them. No implementation imports another.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Digest = NewType("Digest", str)
 """A SHA-256 digest as 64 hex digits."""
 
 RENDER_VERSION = "8"
-"""Part of every cache key. Increase it when the pixels rendered for an equal Plan change."""
+"""Part of every cache key. Increase it when an equal Plan renders to other pixels."""
 
 STALE_S = 300.0
-"""Longest time in seconds for which a rendition is sent after a soft purge."""
+"""Longest time in seconds for which a purged rendition is still sent after a soft purge."""
 
 
 # ---------------------------------------------------------------------------------------------- sources
@@ -41,9 +41,9 @@ STALE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class SourceVersion:
-    """Identifies the bytes of a source at one moment: equal values mean equal bytes.
+    """Identifies the bytes of a source at one moment. Equal values mean equal bytes.
 
-    `identity` names the source (`files:sky/blue.jpg`, `web:https://…`); `version` changes whenever its bytes change.
+    `identity` names the source (`files:sky/blue.jpg`, `web:https://…`). `version` changes whenever its bytes change.
     """
 
     identity: str
@@ -51,7 +51,7 @@ class SourceVersion:
     generation: int = 0
     """A number that changes when the source is purged."""
     modified_s: float | None = None
-    """Unix time of the last change, for the header Last-Modified; None if it is unknown."""
+    """Unix time of the last change, for the header Last-Modified; None if the time is unknown."""
     versioned: bool = False
     """True if the bytes under this identity never change."""
     private: bool = False
@@ -79,14 +79,14 @@ class OpenSource:
 
     @classmethod
     def from_fd(cls, fd: int, size: int, version: SourceVersion, media_type: str | None = None) -> OpenSource:
-        """Take ownership of a file descriptor of `size` bytes; close() may be called more than once."""
+        """Take ownership of a file descriptor of `size` bytes. close() may be called more than once."""
         # FileIO closes once, and also when the value is garbage-collected. A second os.close() could close another
         # file that got the same number.
         return cls(fd, size, version, io.FileIO(fd).close, media_type)
 
 
 def purge_matches(prefix: str, identity: str) -> bool:
-    """True if a purge of `prefix` covers this identity.
+    """True if a purge of `prefix` covers the source with this identity.
 
     `files:sky/` covers every source below that folder; `files:sky/blue.jpg\\n` covers exactly that file.
     """
@@ -94,26 +94,29 @@ def purge_matches(prefix: str, identity: str) -> bool:
 
 
 class Source(Protocol):
-    """A supplier of source images.
+    """Supplies source images.
 
     Methods raise SourceNotFound, SourceForbidden, SourceTooLarge, SourceFailed or SourceTimeout.
     """
 
     def stat(self, ref: SourceRef) -> SourceVersion | None:
-        """The current version if it is known without waiting; None if only open() can find it.
+        """The current version of an image, if it is known without waiting. None if only open() can find the version.
 
-        Raises SourceNotFound if it is known without waiting that the image does not exist.
+        Raises SourceNotFound if the image is known not to exist.
         """
         ...
 
     async def open(self, ref: SourceRef) -> OpenSource: ...
 
     def identity(self, ref: SourceRef) -> str:
-        """The `identity` in the versions of this image, even if the image does not exist."""
+        """The `identity` in all versions of this image. The image need not exist."""
         ...
 
     def purge(self, prefix: str) -> None:
-        """Give a new generation to all images with an identity that `prefix` covers (see purge_matches)."""
+        """Purge all images with an identity that `prefix` covers (see purge_matches).
+
+        The next versions of these images have a new `generation`.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -124,14 +127,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts about the first source and the result, for response headers."""
+    """Facts about the first source and about the result, for response headers."""
 
     source: Info | None = None
     size: Size | None = None
     """Size of the result in pixels."""
     frames: int = 1
     focus: str | None = None
-    """The placement that a smart crop used; None without a smart crop."""
+    """The position that a smart crop chose; None without a smart crop."""
     format: Format | None = None
     """Format of the response body."""
 
@@ -145,7 +148,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """An encoded image."""
+    """An encoded image as a renderer returns it."""
 
     body: bytes
     format: Format
@@ -153,12 +156,12 @@ class Rendered:
     warnings: tuple[RequestWarning, ...] = ()
     timing: Timing = Timing()
     low_effort: bool = False
-    """True if the encoder used its lowest effort because of high load. The result is then cached for a minute only."""
+    """True if the encoder used its lowest effort because of high load. Then the result is cached only for a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passthrough:
-    """The decision to send the first source's bytes unchanged."""
+    """A renderer's decision to send the first source's bytes unchanged."""
 
     reason: Reason
     facts: Facts
@@ -168,7 +171,7 @@ class Passthrough:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisResult:
-    """An analysis, or the reason why it is absent."""
+    """The analysis of a source. If it is absent, `reason` says why."""
 
     analysis: Analysis | None
     reason: str = ""
@@ -178,7 +181,8 @@ class AnalysisResult:
 
 @dataclass(frozen=True, slots=True)
 class ImageDifference:
-    """The difference of two images. `mean` and `maximum` are in levels from 0 to 255.
+    """The difference of two images. `mean` and `maximum` are the mean and the largest difference, in levels from 0 to
+    255.
 
     `size` is the compared size. `psnr_db` is the peak signal-to-noise ratio in dB, or None if all pixels are equal.
     """
@@ -192,8 +196,9 @@ class ImageDifference:
 class Renderers(Protocol):
     """Worker processes that run the engine. Only they decode images.
 
-    `untrusted` sends the task to workers that only handle untrusted sources. `client` is the client's address: a full
-    queue is shared fairly between clients.
+    With `untrusted`, the task runs in workers that handle only untrusted sources. `client` is the client's address: a
+    full queue is shared fairly between clients.
+
     Methods raise Unprocessable, SourceUnusable, SourceTooLarge, Overloaded or InternalError.
     """
 
@@ -206,7 +211,7 @@ class Renderers(Protocol):
         untrusted: bool = False,
         client: str | None = None,
     ) -> Rendered | Passthrough:
-        """Render the image. Cancelling drops the task if it is queued; a running render continues to its end."""
+        """Render the image. Cancellation removes a task from the queue, but does not stop a running render."""
         ...
 
     async def inspect(self, source: OpenSource, *, untrusted: bool = False, client: str | None = None) -> Info: ...
@@ -214,7 +219,7 @@ class Renderers(Protocol):
     async def analyze(
         self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult:
-        """The analysis of the source. It is absent if the plan's limits do not allow decoding the source."""
+        """Analyze the source. The analysis is absent if the plan's limits forbid decoding the source."""
         ...
 
     async def describe(
@@ -226,7 +231,7 @@ class Renderers(Protocol):
     async def draw(
         self, source: OpenSource, analysis: Analysis, window: Box | None, *, untrusted: bool = False
     ) -> Rendered:
-        """A PNG of the source that shows the analysis and the crop window, both in upright pixels."""
+        """A PNG of the source that shows the analysis and the crop window. Both are in pixels of the upright image."""
         ...
 
     async def close(self) -> None: ...
@@ -237,7 +242,7 @@ class Renderers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Metadata of a rendition without its body: enough for a 304 and for every response header."""
+    """Metadata of a rendition: enough for a 304 and for all response headers."""
 
     media_type: str
     etag: str
@@ -251,24 +256,25 @@ class Record:
     tags: tuple[str, ...] = ()
     """Names for purges: `source:<identity>`, `url:<digest>` and `tag:<word>`, each followed by a newline.
 
-    A purge names a prefix of tags. A prefix that ends with the newline matches only one tag.
+    A purge has a prefix and covers all tags that begin with it. A prefix that ends with the newline covers only one
+    tag.
     """
     original: Reason | None = None
-    """The reason to send the first source unchanged, with an empty cached body; None for a rendered result."""
+    """The reason to send the first source unchanged; the cached body is then empty. None for a rendered result."""
     expires_s: float | None = None
-    """Unix time from which caches do not return the rendition any more; None if it does not expire."""
+    """Unix time after which caches do not return the rendition; None if it does not expire."""
     order_key: str = ""
-    """Key of the order without the versions of its sources; finds the rendition after a soft purge. May be empty."""
+    """Key of the order without the versions of its sources. It finds the rendition after a soft purge. May be empty."""
     purges_seen: str = ""
-    """Position of the last purge that this server knew when the render began; empty if servers do not share purges."""
+    """Position of the last purge that this server knew when the render began. Empty if servers do not share purges."""
 
     def has_tag(self, prefix: str) -> bool:
-        """True if a purge of `prefix` covers this record."""
+        """True if a purge of `prefix` covers this record, because one of its tags begins with `prefix`."""
         return any(tag.startswith(prefix) for tag in self.tags)
 
     @property
     def is_transient(self) -> bool:
-        """True if a better result may follow soon: the record expires, or the source is damaged or incomplete."""
+        """True if a better result may follow soon: the record expires, or its source is damaged or incomplete."""
         return self.expires_s is not None or self.original is Reason.UNREADABLE
 
 
@@ -282,7 +288,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class StoredRendition:
-    """A rendition that is too large for the memory: its body is read from an open file. The receiver calls close()."""
+    """A rendition that is too large for the memory. Its body is read from an open file. The receiver calls close()."""
 
     record: Record
     descriptor: int
@@ -292,7 +298,7 @@ class StoredRendition:
 
     @classmethod
     def from_fd(cls, fd: int, offset: int, record: Record) -> StoredRendition:
-        """Take ownership of a file descriptor; close() may be called more than once."""
+        """Take ownership of a file descriptor. close() may be called more than once."""
         return cls(record, fd, offset, io.FileIO(fd).close)  # see OpenSource.from_fd()
 
 
@@ -306,46 +312,56 @@ class Cache(Protocol):
         ...
 
     async def purge(self, tag_prefix: str) -> int:
-        """Delete all entries with a tag that begins with `tag_prefix`; returns the number of deleted entries."""
+        """Delete all entries with a tag that begins with `tag_prefix`. Returns the number of deleted entries."""
         ...
 
     async def close(self) -> None: ...
 
 
 class TieredCache(Cache, Protocol):
-    """Several caches in one, searched from the fastest to the slowest."""
+    """A cache that consists of several tiers, searched from the fastest to the slowest."""
 
     def peek(self, key: Digest) -> tuple[Rendition, str] | None:
-        """A rendition that is available without waiting, and the name of its tier."""
+        """A rendition that is available without waiting, and the name of its tier; else None."""
         ...
 
     async def lookup(self, key: Digest) -> tuple[Rendition, str] | None:
-        """A rendition and the name of its tier: memory, disk or shared. Copies the rendition into the faster tiers."""
+        """A rendition and the name of its tier (`memory`, `disk` or `shared`), or None.
+
+        Copies the rendition into the faster tiers.
+        """
         ...
 
     async def find(self, key: Digest) -> tuple[Rendition | StoredRendition, str] | None:
-        """The rendition as lookup() returns it, but a large one on the disk is an open file, which the caller
-        closes."""
+        """The rendition as lookup() returns it, or None.
+
+        A large rendition on the disk is an open file, which the caller closes.
+        """
         ...
 
     async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:
-        """A rendition that was stored after a lookup missed it: in a tier without waiting, or on disk in the tier
-        `name`."""
+        """Look again for a rendition after a lookup missed it, because another request may have stored it.
+
+        Searches the tiers that need no waiting, and the tier `name` if it is on disk.
+        """
         ...
 
     async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:
-        """A rendition on the disk that a soft purge has purged in the last STALE_S.
+        """A rendition on the disk that a soft purge has purged in the last STALE_S; else None.
 
-        With `streams`, a large one is not read; the caller closes it.
+        With `streams`, a large rendition is an open file, which the caller closes.
         """
         ...
 
     async def drop_stale(self, order_key: Digest) -> None:
-        """Let find_stale() find no rendition of the order until the next soft purge: the current one is ready."""
+        """Remove the order's stale rendition, because its new rendition is ready.
+
+        Until the next soft purge, find_stale() finds nothing for this order.
+        """
         ...
 
     async def written(self, key: Digest, name: str) -> None:
-        """Wait until a rendition that was put is in the tier of this name, or was dropped."""
+        """Wait until a rendition that was put is in the tier `name` or was dropped."""
         ...
 
     def in_memory(self, tag_prefix: str) -> dict[Digest, Rendition]:
@@ -353,9 +369,10 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def purge(self, tag_prefix: str, at: tuple[int, int] | None = None, *, soft: bool = False) -> int:
-        """Purge every tier. `at` is the position of the purge in the stream of all servers' purges.
+        """Purge every tier. Returns the number of purged entries.
 
-        With `soft`, find_stale() finds the renditions that were on the disk.
+        `at` is the position of the purge in the stream of all servers' purges. With `soft`, find_stale() still finds
+        the renditions that were on the disk.
         """
         ...
 
@@ -364,37 +381,42 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def forget(self, tag_prefix: str) -> None:
-        """Purge the entries in memory and finish pending writes to the disk, before all fronts of this host remove
-        files."""
+        """Purge the entries in memory, and finish pending writes to the disk.
+
+        All fronts of a host do this before one of them removes the purged files.
+        """
         ...
 
 
 class RenderLocks(Protocol):
-    """Locks of servers or processes that share a tier of the cache, so that only one of them renders an image."""
+    """Locks that let only one of several servers or processes render an image. They share a tier of the cache."""
 
     @property
     def tier(self) -> str:
-        """The name of the shared tier: a lock is released when the image is in it."""
+        """The name of the shared tier. A lock is released when the image is in this tier."""
         ...
 
     @property
     def longest_wait_s(self) -> float:
-        """Time after which a lock ends by itself."""
+        """Seconds after which a lock ends by itself."""
         ...
 
     async def acquire(self, key: Digest) -> str | None:
-        """The token of a new lock; empty if locks are not available; None while another server has the lock."""
+        """Try to get the lock for a key. Returns its token, or None while another server has the lock.
+
+        The token is empty if locks are not available.
+        """
         ...
 
     async def wait(self, key: Digest, until_s: float) -> None:
-        """Wait until the lock ends, but not longer than until `until_s` of the monotonic clock."""
+        """Wait until the lock ends, but at most until the monotonic clock has the value `until_s`."""
         ...
 
     async def release(self, key: Digest, token: str) -> None: ...
 
 
 class PurgeKind(Enum):
-    """The kind of value by which a purge selects entries. The enum's values are the names in JSON."""
+    """The kind of value by which a purge selects entries. The enum's values are its names in JSON."""
 
     URL = "url"
     SOURCE = "source"
@@ -405,21 +427,21 @@ class PurgeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """A purge as an operator requests it. Each server finds the entries of its caches that the purge covers."""
+    """A purge as an operator requests it. Each server finds the entries of its own caches that the purge covers."""
 
     kind: PurgeKind
     value: str = ""
     soft: bool = False
-    """True if purged renditions in memory may be sent until new renditions are ready."""
+    """True if purged renditions may still be sent until new renditions are ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class PurgeResult:
-    """The number of entries that were purged on this server. `sent` is true if the purge reaches the other servers."""
+    """The result of a purge: the number of entries that were purged on this server."""
 
     purged: int
     sent: bool = True
-    """False if the purge waits until Redis responds."""
+    """False if the purge waits until Redis responds, and so has not been sent to the other servers yet."""
 
 
 # ---------------------------------------------------------------------------------------------- limits
@@ -442,10 +464,10 @@ class Quota:
 
 
 class Limiter(Protocol):
-    """Counts requests by key in fixed windows of `window_s` seconds. A limit of 0 means no limit."""
+    """Counts requests by key in time windows of `window_s` seconds. A limit of 0 means no limit."""
 
     async def hit(self, key: str, limit: int, window_s: int) -> Quota:
-        """Count one request against `limit` requests per `window_s` seconds."""
+        """Count one request, and return the quota for `limit` requests per `window_s` seconds."""
         ...
 
     def peek(self, key: str, limit: int, window_s: int) -> Quota:
@@ -469,23 +491,23 @@ class UploadWriter(Protocol):
         ...
 
     def finish(self) -> UploadRef:
-        """End the upload. After that, the upload can be opened by the returned reference, its digest."""
+        """End the upload. Returns its reference, by which the upload can be opened."""
         ...
 
     def discard(self) -> None:
-        """Release the bytes. A second call does nothing."""
+        """Release the bytes. May be called more than once."""
         ...
 
 
 class UploadStore(Source, Protocol):
-    """The Source of images that were uploaded with requests in progress."""
+    """The Source of images that were uploaded with the requests in progress."""
 
     def new_writer(self, limit_bytes: int) -> UploadWriter: ...
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """Metadata of a stored result. `owner` identifies the API key of the request that created the result."""
+    """Metadata of a stored result. `owner` identifies the API key that created the result."""
 
     id: str
     format: Format
@@ -493,23 +515,23 @@ class StoredResult:
     owner: str
     created_s: float
     expires_s: float | None
-    """Unix time at which the result expires; None if it is stored until it is deleted or its space is needed."""
+    """Unix time at which the result expires. None: it is stored until it is deleted or its space is needed."""
     comment: str = ""
 
 
 class ResultStore(Protocol):
-    """Stores results under ids that cannot be guessed. The ids cannot be listed."""
+    """Stores results under ids that cannot be guessed or listed."""
 
     async def put(self, body: bytes | OpenSource, image_format: Format, owner: str, comment: str = "") -> StoredResult:
         """Store a result under a new id. Raises Overloaded if the disk is full."""
         ...
 
     async def open(self, result_id: str) -> tuple[StoredResult, OpenSource] | None:
-        """The result, which the caller closes; None if the id is unknown or expired."""
+        """The result with this id, which the caller closes. None if the id is unknown or the result has expired."""
         ...
 
     async def delete(self, result_id: str, owner: str) -> bool:
-        """Delete a result; False if the owner has no result with this id."""
+        """Delete a result. Returns False if the owner has no result with this id."""
         ...
 
     async def close(self) -> None: ...
@@ -519,10 +541,11 @@ class ResultStore(Protocol):
 
 
 class Library(Protocol):
-    """Stores assets. Its methods block on a database and a disk; call them in threads. Each is one transaction.
+    """Stores assets. Each method is one transaction. Methods block, so call them in threads.
 
-    `by` names the author of a change. Methods raise NotFound if an asset or folder is not in the branch, BadRequest for
-    an invalid change, DatabaseUnavailable if the database does not respond, and Overloaded if bytes cannot be stored.
+    `by` names the author of a change. Methods raise NotFound if the branch does not have the asset or folder. They
+    raise BadRequest for an invalid change, DatabaseUnavailable if the database does not respond, and Overloaded if
+    bytes cannot be stored.
     """
 
     def stack(self, api_key: str) -> assets.Stack | None: ...
@@ -530,7 +553,7 @@ class Library(Protocol):
     def environments(self, stack: str) -> tuple[assets.Environment, ...]: ...
 
     def new_environment(self, stack: str, name: str) -> assets.Environment:
-        """Create an environment. Raises BadRequest if an environment of the stack has this name."""
+        """Create an environment. Raises BadRequest if the stack already has an environment with this name."""
         ...
 
     def add(
@@ -540,15 +563,15 @@ class Library(Protocol):
     def replace(
         self, branch: BranchRef, uid: str, upload: assets.UploadInfo, source: OpenSource, changes: AssetChanges, by: str
     ) -> Asset:
-        """Add a new version. Published versions stay published."""
+        """Add a new version to an asset. Published versions stay published."""
         ...
 
     def restore(self, branch: BranchRef, uid: str, number: int, by: str) -> Asset:
-        """Add a new version with the bytes of the older version `number`."""
+        """Add a new version that has the bytes of the older version `number`."""
         ...
 
     def name_version(self, branch: BranchRef, uid: str, number: int, name: str | None) -> None:
-        """Set the display name of a version; None removes it."""
+        """Set the display name of a version, or remove it with None."""
         ...
 
     def change(self, branch: BranchRef, uid: str, changes: AssetChanges, by: str) -> Asset: ...
@@ -562,7 +585,7 @@ class Library(Protocol):
     def asset(self, branch: BranchRef, uid: str, number: int | None = None) -> Asset: ...
 
     def versions(self, branch: BranchRef, uid: str) -> tuple[assets.Version, ...]:
-        """All versions, the newest first."""
+        """All versions of an asset, the newest first."""
         ...
 
     def list_entries(self, branch: BranchRef, listing: assets.Listing) -> assets.ListPage: ...
@@ -579,19 +602,19 @@ class Library(Protocol):
 
 
 class LibraryAccess(Protocol):
-    """Asynchronous access to the library of a server."""
+    """Asynchronous access to a server's library."""
 
     async def read(self, act: Callable[[Library], T]) -> T:
-        """The result of `act`, which runs in a thread."""
+        """Call `act` in a thread and return its result."""
         ...
 
     async def write(self, act: Callable[[Library], T]) -> T:
-        """The result of `act`, which runs in a thread and may change the library.
+        """Call `act`, which may change the library, in a thread. Returns its result.
 
-        When this returns, this server delivers the changed assets.
+        After that, this server delivers the changed assets.
         """
         ...
 
     async def key(self, kind: assets.KeyKind, secret: str) -> assets.LibraryKey | None:
-        """The key with this secret, or None. A key that is in memory is returned without waiting."""
+        """The API key with this kind and secret, or None. A key that is in memory is returned without waiting."""
         ...

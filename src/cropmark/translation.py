@@ -1,11 +1,12 @@
-"""Translates a request of one dialect to other dialects: serialize it, parse it again, compare.
+"""Translates a request of one dialect to other dialects: serializes it, parses it again, and compares the Plans.
 
-A dialect's writer proposes queries. Each is parsed like any request of that dialect, and its Plan is compared with
-the expected one for every client (by its Accept header) and every kind of source that both dialects read. Plans are
-compared in the normal form of geometry.normalize: the Steps that apply to that kind of source, and the encoding of the
-result (format, quality if it has an effect, lossless, progressive, palette, frames, metadata). These are not compared:
-limits, readable formats and their fallbacks, the rule that sends the original if re-encoding gains nothing, and
-warnings.
+The other dialect's writer proposes queries. Each proposal is parsed like any request of that dialect. Its Plan is
+compared with the expected Plan, for every client (by its Accept header) and every kind of source that both dialects
+read. Plans are compared in the normal form of geometry.normalize: the Steps that apply to that kind of source, and the
+encoding of the result (format, quality if it has an effect, lossless, progressive, palette, frames, metadata).
+
+Not compared: limits, readable formats and their fallbacks, warnings, and the rule that sends the original if
+re-encoding gains nothing.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from cropmark.plan.plan import Order
 from cropmark.plan.steps import AnyStep, Overflow
 
 CLIENTS: Final = ("", "image/webp", "image/avif", "image/avif,image/webp")
-"""Accept headers, one for each kind of client that a dialect distinguishes."""
+"""The compared Accept headers, one for each kind of client that a dialect distinguishes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
     """A request translated to a dialect.
 
-    With an empty `differs` the translation is equivalent for every client and every kind of source; otherwise `differs`
-    has a sentence for each difference. A `query` of None means that the dialect cannot express the request; `differs`
-    then gives the reasons.
+    If `differs` is empty, the translation is equivalent for every client and every kind of source. Otherwise it has a
+    sentence for each difference. If the dialect cannot express the request, `query` has the value None, and `differs`
+    has the reasons.
     """
 
     dialect: str
@@ -60,7 +61,7 @@ class Translation:
 def translations(
     request: ImageRequest, dialect: Dialect, others: Iterable[Dialect], *, accept: str | None = None
 ) -> tuple[Translation, ...]:
-    """The request, which is in `dialect`, translated to each of the other dialects.
+    """Translate a request, which is in `dialect`, to each of the other dialects.
 
     With `accept`, requests are compared only for the client with this Accept header; without it, for every client.
     Raises the Problem that `dialect` reports for the request.
@@ -97,9 +98,9 @@ def _translate(orders: Sequence[Order], request: ImageRequest, other: Dialect, c
 
 
 def _combined_order(orders: Sequence[Order]) -> Order:
-    """The first Order with a Plan, with the encoding choices of all clients' Plans.
+    """The first Order with a Plan, extended by the encoding choices of all clients' Plans.
 
-    A writer finds all formats and qualities in it.
+    So a dialect's writer finds all formats and qualities in one Order.
     """
     plans = [order.plan for order in orders if order.plan is not None]
     if not plans:
@@ -117,7 +118,7 @@ PlansBySource = Mapping[Info, NormalizedPlan]
 
 
 def _plans_by_client(orders: Sequence[Order]) -> list[PlansBySource]:
-    """The normalized Plans for each client. Equal Plans, which most clients share, are normalized once."""
+    """The normalized Plans for each client. Clients with equal Plans share one normalized Plan."""
     plans: list[PlansBySource] = []
     for at, order in enumerate(orders):
         same = next((n for n in range(at) if orders[n].plan == order.plan), None)
@@ -127,14 +128,14 @@ def _plans_by_client(orders: Sequence[Order]) -> list[PlansBySource]:
 
 @dataclass(frozen=True, slots=True)
 class TranslationPair:
-    """The expected and the actual Plan for one kind of source and one client."""
+    """The expected and the actual Plan, for one kind of source and one client."""
 
     client: int
     info: Info
     expected: NormalizedPlan
     actual: NormalizedPlan
     formats: frozenset[Format] = frozenset()
-    """The expected formats of this kind of source for all clients; more than one if the format is negotiated."""
+    """The formats expected for this kind of source, for any client; more than one if the format is negotiated."""
 
     @property
     def is_equal(self) -> bool:
@@ -142,9 +143,10 @@ class TranslationPair:
 
     @property
     def is_near(self) -> bool:
-        """True if the Plans differ only in crops that reach outside the image, in parts of a pixel or in the encoding.
+        """True if the Plans differ only in the encoding, in fractions of a pixel, or in crops that reach outside the
+        image.
 
-        The format may differ only to a format that is expected for another client.
+        The format must be equal to the expected format for this client or for another client.
         """
         return (
             self.expected.approximate_steps == self.actual.approximate_steps
@@ -153,7 +155,7 @@ class TranslationPair:
 
     @property
     def distance(self) -> float:
-        """The weighted number of differences: Steps and format count more, a different quality value counts less."""
+        """The weighted number of differences. Steps and the format count more, a different quality counts less."""
         if self.is_equal:
             return 0
         one, two = self.expected, self.actual
@@ -172,7 +174,10 @@ def _encoding_distance(one: Encoding, two: Encoding) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CheckedTranslation:
-    """A proposed query, compared with the expected Plans; `rejection` is the reason why it cannot be compared."""
+    """A proposed query and its comparison with the expected Plans.
+
+    `rejection` is the reason why the query cannot be compared; None if it was compared.
+    """
 
     query: DialectQuery
     pairs: tuple[TranslationPair, ...]
@@ -187,7 +192,7 @@ class CheckedTranslation:
         other: Dialect,
         clients: Sequence[str],
     ) -> CheckedTranslation:
-        """The query, parsed by the other dialect and compared for each client."""
+        """Parse the query with the other dialect, and compare it for each client."""
         proposed = ImageRequest(query.endpoint or request.path, query.text, dict(query.headers), base=request.base)
         try:
             actual = _plans_by_client(_orders(other, proposed, clients))
@@ -206,9 +211,9 @@ class CheckedTranslation:
 
     @property
     def distance(self) -> float:
-        """The sum of the distances of all pairs, 0 if all are equal.
+        """The sum of the distances of all pairs; 0 if all Plans are equal.
 
-        Each source format has the same weight, however many kinds of source it has.
+        Each source format has the same weight, although some formats have more kinds of source than others.
         """
         if self.rejection is not None:
             return math.inf
@@ -217,12 +222,18 @@ class CheckedTranslation:
 
     @property
     def cost(self) -> float:
-        """The distance, rounded, plus 1/10 for each parameter of the query; 0 only for a distance of 0."""
+        """A number by which proposals are ranked; the lowest is best. 0 only if the distance is 0.
+
+        It is the rounded distance, plus 1/10 for each parameter of the query.
+        """
         return round(self.distance, 1) + self.query.text.count("=") / 10 if self.distance else 0
 
     @property
     def is_near(self) -> bool:
-        """True if the translation is close enough to be returned: near for at least half of the source formats."""
+        """True if the translation is close enough to be returned.
+
+        Its pairs must be near for at least half of the source formats.
+        """
         if self.rejection is not None:
             return False
         kinds = Counter(pair.info.format for pair in self.pairs)
@@ -230,7 +241,7 @@ class CheckedTranslation:
         return near >= len(kinds) / 2
 
     def sentences(self, name: str, clients: Sequence[str]) -> tuple[str, ...]:
-        """A sentence for each difference, with the sources and clients that it applies to."""
+        """A sentence for each difference, with the sources and clients to which it applies."""
         if self.rejection is not None:
             return (self.rejection,)
         by_sentence: dict[str, list[TranslationPair]] = {}
@@ -242,7 +253,7 @@ class CheckedTranslation:
         return (*sentences[:MAX_SENTENCES], *((f"and {more} more",) if more > 0 else ()))
 
     def _scope_note(self, pairs: Sequence[TranslationPair], clients: Sequence[str]) -> str:
-        """The sources and clients that a sentence applies to, in parentheses; empty if it applies to all of them."""
+        """The sources and clients to which a sentence applies, in parentheses. Empty if it applies to all."""
         if len(pairs) == len(self.pairs):
             return ""
         note = f" (from {', '.join(self._sources({pair.info for pair in pairs}))}"
@@ -252,7 +263,10 @@ class CheckedTranslation:
         return f"{note}, for clients that accept {' or '.join(clients[n] or 'nothing newer' for n in numbers)})"
 
     def _sources(self, infos: Set[Info]) -> Iterator[str]:
-        """Yields the sources in words: a format if all of its kinds are in `infos`, else only the kinds in `infos`."""
+        """Yields the names of the sources in `infos`.
+
+        If all kinds of a format are in `infos`, only the format is named.
+        """
         for name in dict.fromkeys(pair.info.format for pair in self.pairs):
             all_kinds = dict.fromkeys(pair.info for pair in self.pairs if pair.info.format is name)
             kinds = [info for info in all_kinds if info in infos]
@@ -270,7 +284,7 @@ _WEIGHT: Final = 4
 
 
 def describe_source(info: Info) -> str:
-    """The kind of source in words: `progressive jpeg`, `animated webp with alpha, lossless`."""
+    """A kind of source in words, such as `progressive jpeg` or `animated webp with alpha, lossless`."""
     words = ["animated"] * info.animated + ["progressive"] * info.progressive + [info.format.value]
     text = " ".join(words) + (" with alpha" if info.alpha else "")
     can_be_lossy = info.format.value == "webp"
@@ -278,7 +292,7 @@ def describe_source(info: Info) -> str:
 
 
 def differences(pair: TranslationPair, name: str) -> Iterator[str]:
-    """A sentence for each difference of a pair; `name` is the dialect of the translation."""
+    """Yields a sentence for each difference of a pair. `name` is the dialect of the translation."""
     if pair.expected.steps != pair.actual.steps:
         yield from _step_differences(pair.expected.steps, pair.actual.steps, name)
     one, two = (_describe_output(plan, pair.info) for plan in (pair.expected, pair.actual))
@@ -321,7 +335,7 @@ _OVERFLOWS: Final = {
 
 
 def _describe_output(plan: NormalizedPlan, info: Info) -> str:
-    """The encoding in words: `webp at 85`, `progressive jpeg at 70`, `gif of the first frame`, `the stored bytes`."""
+    """The encoding in words, such as `webp at 85`, `gif of the first frame` or `the stored bytes`."""
     if plan.is_stored:
         return "the stored bytes"
     encoding = plan.encoding
