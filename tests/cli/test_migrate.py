@@ -56,8 +56,8 @@ def test_translate_as_json() -> None:
 # fmt: off
 REFUSED = [
     # request                             kind      says
-    ("/a.jpg?crop=1:1",                   BadRequest, "a path that begins with a dialect, got '/a.jpg' | fix: name its dialect (--from,"),
-    ("https://img.example/a.jpg?width=9", BadRequest, "name its dialect (--from,"),
+    ("/a.jpg?crop=1:1",                   BadRequest, "a path that begins with a dialect, got '/a.jpg' | fix: name the dialect of the request (--from,"),
+    ("https://img.example/a.jpg?width=9", BadRequest, "name the dialect of the request (--from,"),
     ("http://[::1/fastly/a.jpg?width=3",  BadRequest, "expected a URL, got 'http://[::1/fastly/a.jpg?width=3'"),
     ("width=0",                           BadValue, "width: expected a length above 0"),
 ]

@@ -151,7 +151,7 @@ def _validation_issues(error: ValidationError, inputs: _ConfigInputs) -> Iterato
 
 
 def _reason(error: Any, path: KeyPath) -> str:
-    """pydantic's message in lower case, with the rejected value unless the value is secret."""
+    """pydantic's message as a part of a sentence, with the rejected value unless the value is secret."""
     text = error["msg"].removeprefix("Value error, ")
     text = text[:1].lower() + text[1:]
     shows_input = error["type"] != "missing" and not isinstance(error["input"], dict) and not _is_secret(path)

@@ -98,10 +98,9 @@ def _without(value: Any, unknown: frozenset[KeyPath], path: KeyPath) -> Any:
 
 
 def _unknown_paths(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, list[str]]]:
-    """Yields each key of the file that is not a setting: its path, the name of its table, and the names of the table's
-    settings.
+    """Yields the path of each key of the file that is not a setting, with facts for a suggestion.
 
-    The name of the table is written as in RENAMED.
+    These are the name of the key's table, as in RENAMED, and the names of the settings in this table.
     """
     top: dict[str, Any] = field_types(Settings) or {}
     for key, value in document.items():

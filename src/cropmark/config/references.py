@@ -2,8 +2,8 @@
 
 `env:NAME` refers to the value of an environment variable, `file:/path` to the content of a file without its line end.
 Any other text is the value itself. Secret settings are resolved when the configuration is read. Headers and options for
-a site's origin are resolved when the server starts. If their name is that of a secret, such as Authorization, their
-value must be a reference, so that the configuration file contains no secret.
+a site's origin are resolved when the server starts. A header or option with the name of a secret, such as
+Authorization, must be a reference, so that the configuration file contains no secret.
 """
 
 from __future__ import annotations

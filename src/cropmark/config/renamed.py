@@ -49,8 +49,9 @@ def spellings(name: str) -> tuple[str, ...]:
 
 
 def without_aliases(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by the current names of their settings. A value under the current name overrides a value under an
-    alias.
+    """The values by the current names of their settings.
+
+    A value under the current name overrides a value under an alias.
     """
     renamed = {
         prefix + ALIASES[name.removeprefix(prefix)]: value

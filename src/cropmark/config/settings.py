@@ -47,9 +47,9 @@ class ServerSettings(BaseSettings):
     )
     host: str = Field(
         "127.0.0.1",
-        description="IPv4 or IPv6 address to listen on, or its name, or `unix:/path.sock`, a socket for a proxy on "
-        "this machine, which needs X-Forwarded-For and `public_url`. A reload does not change it. Default: this "
-        "machine only.",
+        description="Address to listen on: an IPv4 or IPv6 address, a host name, or `unix:/path.sock`. A Unix "
+        "socket is for a proxy on this machine, which must send X-Forwarded-For; it also needs "
+        "`public_url`. A reload does not change the address. Default: this machine only.",
     )
     port: int = Field(
         8000, ge=0, le=65535, description="Port to listen on; 0: a free port. A reload does not change it."
@@ -58,14 +58,15 @@ class ServerSettings(BaseSettings):
         None,
         ge=0,
         le=65535,
-        description="Port of its own for `/readyz`, `/metrics`, `/admin/…` and `/_explain`, which are then 404 on the "
-        "public port; `/healthz` is on both, the playground on neither. 0: a free port; default: the public port.",
+        description="Separate port for `/readyz`, `/metrics`, `/admin/…` and `/_explain`, which are then 404 on "
+        "the public port. `/healthz` is on both ports, the playground on neither. 0: a free port; "
+        "default: the public port.",
     )
     admin_host: str = Field(
         "127.0.0.1", description="Address that `admin_port` listens on; default: this machine only."
     )
     public_url: BaseUrl = Field(
-        "", description="Base URL of the server in the links it returns; default: the address it listens on."
+        "", description="Base URL of the server in the links that it returns; default: the address that it listens on."
     )
     fronts: int | None = Field(
         None,
@@ -85,22 +86,22 @@ class ServerSettings(BaseSettings):
     queue_limit: int = Field(
         512,
         ge=1,
-        description="Largest number of waiting tasks; beyond it, a request gets 503. Each waiting task holds a "
-        "file open.",
+        description="Largest number of waiting tasks. If it is reached, further requests get 503. Each waiting "
+        "task holds a file open.",
     )
     request_deadline_s: float = Field(
         10.0,
         gt=0,
         le=600,
-        description="Seconds in which a client needs its image. A request that would probably have to wait longer gets "
-        "503 immediately.",
+        description="Longest time in seconds that a client should wait for an image. A request that would "
+        "probably wait longer gets 503 immediately.",
     )
     memory_limit_bytes: ByteSize | None = Field(
         None,
         ge=64 * 2**20,
         description="Memory of the server with all renderers, in bytes. A render waits until enough memory is "
-        "free, and is rejected if it needs more than all renders may have together. Default: the container's "
-        "limit, or the machine's memory.",
+        "free. It is rejected if it needs more memory than all renders together may use. Default: the"
+        " container's limit, or the machine's memory.",
     )
     frame_cache_bytes: ByteSize = Field(
         ByteSize(48 * 2**20),
@@ -122,8 +123,8 @@ class ServerSettings(BaseSettings):
     )
     sandbox: Literal["try", "require", "off"] = Field(
         "try",
-        description="`try` logs a warning if the kernel lacks a layer of the sandbox, `require` refuses to start, "
-        "`off` is for debugging.",
+        description="Sandbox of the renderers: `try` logs a warning if the kernel lacks a layer of the sandbox, "
+        "`require` then refuses to start, `off` is for debugging.",
     )
     allow_vulnerable_libraries: bool = Field(
         False,
@@ -137,9 +138,9 @@ class ServerSettings(BaseSettings):
     )
     colors: Literal["srgb", "p3", "keep"] = Field(
         "srgb",
-        description="Colors of results from sources with colors outside sRGB: `srgb` converts them, `p3` converts "
-        "them to Display P3, with a profile of 480 bytes, `keep` leaves them and their profile unchanged; a GIF is "
-        "always sRGB.",
+        description="Colors of results from sources with colors outside sRGB: `srgb` converts them to sRGB. `p3` "
+        "converts them to Display P3, with a profile of 480 bytes. `keep` leaves the colors and their"
+        " profile unchanged. A GIF is always sRGB.",
     )
     hdr: Literal["drop", "keep"] = Field(
         "drop",
@@ -149,13 +150,13 @@ class ServerSettings(BaseSettings):
     )
     svg: Literal["pass", "rasterize"] = Field(
         "pass",
-        description="SVGs: `pass` delivers them unchanged or refuses them, by dialect, `rasterize` draws them at the "
-        "size of the result, without text; see docs/formats.md.",
+        description="Handling of SVGs: `pass` delivers them unchanged or refuses them, depending on the dialect. "
+        "`rasterize` draws them at the size of the result, without text; see docs/formats.md.",
     )
     isolation: Literal["shared", "request"] = Field(
         "shared",
-        description="`shared` reuses renderer processes for untrusted images, `request` starts a new process "
-        "for each of them.",
+        description="Processes for untrusted images: `shared` reuses renderer processes, `request` starts a new "
+        "process for each image.",
     )
     cache_dir: Path | None = Field(
         None, description="Folder of the disk caches; default: the platform's cache folder of this user."
@@ -172,7 +173,7 @@ class ServerSettings(BaseSettings):
         5.0,
         gt=0,
         le=600,
-        description="Seconds after which a query of PostgreSQL fails; a change may take three times as long.",
+        description="Seconds after which a query of PostgreSQL fails. A change may take three times as long.",
     )
     library_stale_s: float = Field(
         300.0,
@@ -186,11 +187,11 @@ class ServerSettings(BaseSettings):
     )
     allow_instance_credentials: bool = Field(
         False,
-        description="Get credentials for a bucket from the cloud machine's metadata address if the environment holds "
-        "none; default: refuse to start without a key.",
+        description="Get credentials for a bucket from the cloud machine's metadata address if the environment "
+        "has none. Default: without credentials the server does not start.",
     )
     max_upload_bytes: ByteSize = Field(
-        ByteSize(100 * 2**20), description="Largest file, in bytes, that the management API accepts."
+        ByteSize(100 * 2**20), description="Largest file that the management API accepts, in bytes."
     )
     strict_environments: bool = Field(
         False,
@@ -204,12 +205,12 @@ class ServerSettings(BaseSettings):
     redis_url: Secret | None = Field(
         None,
         description="Redis that several servers share for rate limits, purges and one render per image, "
-        "`redis://host:6379/0`; default: each server counts, purges and renders alone.",
+        "`redis://host:6379/0`. Default: each server counts, purges and renders alone.",
     )
     memory_cache_bytes: ByteSize = Field(
         ByteSize(64 * 2**20),
-        description="Size of the memory cache of encoded images, in bytes, but at most a sixteenth of "
-        "`memory_limit_bytes`; 0: off.",
+        description="Size of the memory cache of encoded images, in bytes; at most a sixteenth of "
+        "`memory_limit_bytes`. 0: off.",
     )
     disk_cache_bytes: ByteSize = Field(
         ByteSize(2 * 2**30), description="Size of the disk cache of encoded images, in bytes; 0: off."
@@ -228,7 +229,7 @@ class ServerSettings(BaseSettings):
         0.3,
         gt=0,
         le=10,
-        description="Seconds after which a lookup in the shared cache ends, and the image is rendered.",
+        description="Seconds after which a lookup in the shared cache ends and the image is rendered.",
     )
     shared_cache_ttl_s: int = Field(
         30 * 86_400, ge=60, description="Seconds after which an entry of the shared cache is not used anymore."
@@ -255,7 +256,8 @@ class ServerSettings(BaseSettings):
         "`cache-tag` (Cloudflare and others), see docs/fleet.md.",
     )
     cdn: Literal["off", "fastly", "cloudflare"] = Field(
-        "off", description="CDN that is purged too, over its API; it needs `cdn_id`, `cdn_token` and `key_header`."
+        "off",
+        description="CDN to which purges are sent too, through its API. Needs `cdn_id`, `cdn_token` and `key_header`.",
     )
     cdn_id: str = Field("", description="Id of the Fastly service or of the Cloudflare zone.")
     cdn_token: Secret | None = Field(None, description="API token that may purge the CDN; best in the environment.")
@@ -272,8 +274,8 @@ class ServerSettings(BaseSettings):
     )
     trace_from_anyone: bool = Field(
         False,
-        description="`true` continues a trace (OpenTelemetry) that any client names in its request, `false` "
-        "only one that a proxy in `trusted_proxies` names.",
+        description="Traces (OpenTelemetry) that are continued: `true` continues a trace from any client's "
+        "request, `false` only from a proxy in `trusted_proxies`.",
     )
     pixlab_key: Secret | None = Field(
         None, description="API key of the PixLab endpoints; default: a random key at each start."
@@ -290,8 +292,9 @@ class ServerSettings(BaseSettings):
     )
     allow_private_hosts: TextList = Field(
         (),
-        description="`host:port` pairs that may be fetched from although their address is private or their port is "
-        "not 80 or 443; default: none. The source of a site needs no entry. `web_allow` is an alias.",
+        description="`host:port` pairs that may be fetched from although their address is private, or their port "
+        "is not 80 or 443. Default: none. The source of a site needs no entry. `web_allow` is an "
+        "alias.",
     )
     pixlab_allow_any_host: bool = Field(
         True, description="Let PixLab's `img` name any public host if `pixlab_allowed_hosts` is empty."
@@ -318,9 +321,9 @@ class ServerSettings(BaseSettings):
     )
     trusted_proxies: TextList = Field(
         (),
-        description="Addresses and networks of the proxies in front of the server. The client of a request from "
-        "one of them is read from `X-Forwarded-For`. Default: none; the client is the peer of the "
-        "connection.",
+        description="Addresses and networks of the proxies in front of the server. For a request from one of "
+        "them, the client's address is read from `X-Forwarded-For`. Default: none; the client is the "
+        "peer of the connection.",
     )
     variants_per_minute: int | None = Field(
         None,
@@ -338,34 +341,35 @@ class ServerSettings(BaseSettings):
     max_connections: int = Field(
         1024,
         ge=1,
-        description="Largest number of connections that are served at the same time; further ones wait. A slow "
-        "client holds at most 256 KiB of a small response. A reload does not change it.",
+        description="Largest number of connections that are served at the same time; further connections wait. A "
+        "slow client holds at most 256 KiB of a small response. A reload does not change the number.",
     )
     max_connections_per_client: int = Field(
         256,
         ge=0,
-        description="Largest number of connections from one address at the same time, and of responses above 256 KiB "
-        "to one client; 0: no limit. Connections from this machine and from `trusted_proxies` are not limited.",
+        description="Largest number of connections from one address at the same time. It also limits the "
+        "responses above 256 KiB to one client. 0: no limit. Connections from this machine and from "
+        "`trusted_proxies` are not limited.",
     )
     write_timeout_s: float = Field(
         30.0,
         gt=0,
         le=3600,
-        description="Seconds in which a client has to take the next 64 KiB of a large response; a slower one is "
-        "disconnected. A client that takes less than 16 KiB per second of any response is "
-        "disconnected too, after a grace period of this length.",
+        description="Seconds in which a client must receive the next 64 KiB of a large response; a slower client "
+        "is disconnected. A client that receives less than 16 KiB per second of any response is also "
+        "disconnected, after a grace period of this length.",
     )
     max_sending_bytes: ByteSize = Field(
         ByteSize(256 * 2**20),
-        description="Largest total size, in bytes, of the different bodies above 256 KiB that are being sent; a "
-        "response that would exceed it is 503.",
+        description="Largest total size, in bytes, of all bodies above 256 KiB that are being sent. Equal bodies "
+        "count once. A response that would exceed the limit is 503.",
     )
     max_source_pixels: int = Field(
         150_000_000,
         ge=1,
         description="Largest source, in pixels of all its frames; a dialect's own lower limit also applies.",
     )
-    smart_crop: bool = Field(True, description="Smart crops find faces and subjects; `false`: they crop to the center.")
+    smart_crop: bool = Field(True, description="Smart crops find faces and subjects. `false`: they crop to the center.")
     info: bool | None = Field(
         None,
         description="Serve facts about each image at `/_info/` followed by the image's path: size, colors, faces, "
@@ -378,17 +382,17 @@ class ServerSettings(BaseSettings):
         "the greeting and the reason of a failed start are JSON too.",
     )
     access_log: Literal["misses", "all", "off"] = Field(
-        "misses", description="Requests to log; `misses`: all but memory cache hits, which `/metrics` counts anyway."
+        "misses", description="Requests to log; `misses`: all except hits in the memory cache, which `/metrics` counts."
     )
     drain_delay_s: float = Field(
         0.0,
         ge=0,
         le=600,
-        description="Seconds between the signal to stop, when `/readyz` begins to answer 503, and the end of service: "
-        "the time that a load balancer needs to send requests elsewhere. Default: none.",
+        description="Seconds for which the server still serves requests after the signal to stop. `/readyz` then "
+        "responds with 503, so that a load balancer sends requests elsewhere. Default: none.",
     )
     shutdown_timeout_s: float = Field(
-        10.0, ge=0, description="Seconds that running requests get to finish when the server stops."
+        10.0, ge=0, description="Seconds in which running requests may finish when the server stops."
     )
     site: Annotated[tuple[SiteSettings, ...], NoDecode] = Field(
         (), description="Sites, as `[[site]]` tables; only in the file."

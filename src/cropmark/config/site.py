@@ -44,9 +44,9 @@ class SiteSettings(BaseModel):
     )
     source: Annotated[SourceSpec | None, PlainValidator(_read_source)] = Field(
         None,
-        description="The images: a folder, the URL of an origin such as `https://origin.example/path`, a bucket such "
-        "as `s3://bucket/prefix` (also `gs://` and `az://`), or `library`; not for `pixlab`: its callers name or "
-        "upload the image.",
+        description="Source of the images: a folder, the URL of an origin such as `https://origin.example/path`, "
+        "a bucket such as `s3://bucket/prefix` (also `gs://` and `az://`), or `library`. Not for "
+        "`pixlab`: its callers name or upload the image.",
     )
     origin_headers: HeaderTexts = Field(
         default_factory=dict,
@@ -65,13 +65,18 @@ class SiteSettings(BaseModel):
         description="Seconds to wait for the origin's first byte, and between two pieces of its body.",
     )
     origin_timeout_s: float = Field(
-        8.0, gt=0, le=600, description="Seconds for a whole fetch, redirects, retries and body included."
+        8.0, gt=0, le=600, description="Seconds for a whole fetch, including redirects, retries and the body."
     )
     origin_max_bytes: ByteSize = Field(
-        ByteSize(50 * 2**20), gt=0, description="Largest original that is fetched, in bytes; above it, 413."
+        ByteSize(50 * 2**20),
+        gt=0,
+        description="Largest original that is fetched, in bytes. A larger original gives 413.",
     )
     origin_concurrency: int = Field(
-        8, ge=1, le=1024, description="Fetches from one host, or from the bucket, at the same time; others wait."
+        8,
+        ge=1,
+        le=1024,
+        description="Fetches from one host, or from the bucket, at the same time; further fetches wait.",
     )
     bucket_options: OptionTexts = Field(
         default_factory=dict,
@@ -91,15 +96,17 @@ class SiteSettings(BaseModel):
     )
     presets: dict[PresetName, str] = Field(
         default_factory=dict,
-        description="Queries by name: `?preset=card` is replaced by the query named `card`, which the other parameters "
-        "of the URL override.",
+        description="Queries by name: `?preset=card` is replaced by the query with the name `card`. Other "
+        "parameters of the URL override those of the preset.",
     )
     presets_only: bool = Field(
         False,
         description="Reject every query that is not one of the presets; unknown parameters are ignored.",
     )
     allowed_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="Widths in pixels that a resize may give; others are rounded up to the next; default: all."
+        (),
+        description="Widths in pixels that a resize may give. Another width is rounded up to the next allowed "
+        "width. Default: all widths.",
     )
     colors: Literal["srgb", "p3", "keep"] | None = Field(
         None, description="Overrides the server's `colors` for this site."
@@ -108,9 +115,9 @@ class SiteSettings(BaseModel):
     svg: Literal["pass", "rasterize"] | None = Field(None, description="Overrides the server's `svg` for this site.")
     fallback: str = Field(
         "",
-        description="Path, in the site's source, of an image to send if the requested one is missing or broken. It is "
-        "rendered with the same query; the response has the header `X-Cropmark-Fallback` and is cached for at most "
-        "60 s. Default: the dialect's error.",
+        description="Path, in the site's source, of an image to send if the requested image is missing or broken."
+        " It is rendered with the same query. The response has the header `X-Cropmark-Fallback` and "
+        "is cached for at most 60 s. Default: the dialect's error.",
     )
     fallback_status: Literal[200, 404] = Field(200, description="Status of a response with the fallback image.")
     cors_origins: Origins | None = Field(None, description="Overrides the server's `cors_origins` for this site.")
