@@ -213,7 +213,7 @@ def _parse_request(request: str, dialect: str | None, dialects: Mapping[str, Dia
     if dialect is None and not base:
         raise BadRequest(
             f"expected a path that begins with a dialect, got {parts.path[:80]!r}",
-            fix="name its dialect (--from, or the argument dialect)",
+            fix="name the dialect of the request (--from, or the argument dialect)",
         )
     return dialect or first, ImageRequest(
         unquote(rest if base else parts.path.removeprefix("/")), parts.query, base=base

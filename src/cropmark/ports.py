@@ -134,7 +134,7 @@ class Facts:
     """Size of the result in pixels."""
     frames: int = 1
     focus: str | None = None
-    """The position that a smart crop chose; None without a smart crop."""
+    """The basis of a smart crop's position, such as `faces` or `subject`; None without a smart crop."""
     format: Format | None = None
     """Format of the response body."""
 
@@ -181,8 +181,7 @@ class AnalysisResult:
 
 @dataclass(frozen=True, slots=True)
 class ImageDifference:
-    """The difference of two images. `mean` and `maximum` are the mean and the largest difference, in levels from 0 to
-    255.
+    """The difference of two images. `mean` and `maximum` are in levels from 0 to 255.
 
     `size` is the compared size. `psnr_db` is the peak signal-to-noise ratio in dB, or None if all pixels are equal.
     """
@@ -340,7 +339,7 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:
-        """Look again for a rendition after a lookup missed it, because another request may have stored it.
+        """Look again for a rendition that another request may have stored after a lookup missed it.
 
         Searches the tiers that need no waiting, and the tier `name` if it is on disk.
         """

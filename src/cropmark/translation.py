@@ -143,10 +143,10 @@ class TranslationPair:
 
     @property
     def is_near(self) -> bool:
-        """True if the Plans differ only in the encoding, in fractions of a pixel, or in crops that reach outside the
-        image.
+        """True if the Plans differ only slightly.
 
-        The format must be equal to the expected format for this client or for another client.
+        They may differ in the encoding, by less than a pixel, and in crops that reach outside the image. The format
+        must be equal to the expected format for this client or for another client.
         """
         return (
             self.expected.approximate_steps == self.actual.approximate_steps

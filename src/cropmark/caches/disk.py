@@ -1,6 +1,6 @@
-"""Caches renditions in a folder. The cache is limited by bytes, survives restarts, and may be shared by several
-processes.
+"""Caches renditions in a folder, up to a limit in bytes.
 
+- The cache survives restarts. Several processes may share the folder.
 - A file in the operating system's page cache is read on the event loop, four times faster than in a thread.
 - Other reads run in two reader threads. find() only opens a large file and checks it, so that it takes no memory.
 - Every change runs on one writer thread, in the order of the calls, so a purge removes all renditions put before it.

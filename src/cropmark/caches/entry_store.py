@@ -87,7 +87,10 @@ class _Verified:
 
 
 class EntryStore:
-    """The entries in a folder. Every method may raise OSError."""
+    """The entries in a folder. Every method may raise OSError.
+
+    A shard is a subfolder of entries: their keys begin with the same two digits.
+    """
 
     def __init__(self, folder: Path, file_calls: FileCalls | None = None) -> None:
         self._entry_folder = folder / "renditions"
@@ -248,10 +251,10 @@ class EntryStore:
         return left, removed
 
     def tagged(self, shard: str, purges: Sequence[PendingPurge], pending: PendingPurges) -> list[set[bytes]]:
-        """For each purge, the keys of the entries in a shard that it covers. Each key is listed only for its first
-        purge.
+        """For each purge, the keys of the entries in a shard that the purge covers.
 
-        If an entry was replaced by an entry with other tags, its old tags also count until the index is rewritten.
+        A key that several purges cover is listed only for the first of them. If an entry was replaced by an entry with
+        other tags, its old tags also count until the index is rewritten.
         """
         lines, found, names, earlier = self._index.read(shard), list[set[bytes]](), None, set[bytes]()
         for purge in purges:

@@ -74,10 +74,9 @@ class PurgeMarks:
         return seen < self._positions.latest_or_forgotten(tags)
 
     async def current(self) -> None:
-        """Read the marks again if the last reading is REFRESH_S old. Wait for the new reading only if the last is
-        STALE_S old.
+        """Start to read the marks again if the last reading is older than REFRESH_S.
 
-        Raises STORE_ERRORS.
+        If the last reading is older than STALE_S, wait until the marks are read. Raises STORE_ERRORS.
         """
         if self.age_s < REFRESH_S:
             return
@@ -90,8 +89,8 @@ class PurgeMarks:
     async def add(self, prefix: str, at: Position | None = None) -> None:
         """Write a mark that covers all entries that the store has now.
 
-        With `at`, the position of the purge, the mark covers only entries of which the render began without knowledge
-        of the purge. If the store fails, raises STORE_ERRORS, and the purge applies on this server only.
+        With `at`, the position of the purge, the mark covers only results of renders that began without knowledge of
+        the purge. If the store fails, raises STORE_ERRORS, and the purge applies on this server only.
         """
         prefix = _shortened(prefix)
         name = f"{int(time.time() * 1000):013d}-{secrets.token_hex(4)}-{write_position(at, '.')}-{_encoded(prefix)}"

@@ -117,7 +117,7 @@ class SharedCache:
     async def purge_at(self, tag_prefix: str, at: Position | None) -> int:
         """Write a mark that covers all entries that the store has now. Always returns 0: the entries are not counted.
 
-        `at` is the position of the purge in the stream of all servers' purges. Entries of which the render began with
+        `at` is the position of the purge in the stream of all servers' purges. Results of renders that began with
         knowledge of this purge are not covered.
 
         Raises InternalError if the mark could not be written, since other servers would use the purged entries.

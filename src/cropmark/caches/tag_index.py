@@ -49,10 +49,9 @@ class TagIndex:
 
     @contextlib.contextmanager
     def adding(self, key: Digest, tags: Iterable[str]) -> Iterator[None]:
-        """Add a line for an entry. The caller creates the entry's file inside the block; else rewrite() could drop the
-        line.
+        """Add a line for an entry. The caller creates the entry's file inside the block.
 
-        Raises ValueError if a tag cannot be written as JSON.
+        A file created later could lose its line to rewrite(). Raises ValueError if a tag cannot be written as JSON.
         """
         line = b"\n" + b"".join((b"\t".join((key.encode(), *map(to_json, tags))), _END))
         with self._locked(key[:2], fcntl.LOCK_SH) as descriptor:

@@ -106,10 +106,9 @@ class TieredCaches:
         return None
 
     async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:
-        """Look again for a rendition after a lookup missed it, because another request may have stored it. A miss is
-        not counted.
+        """Look again for a rendition that another request may have stored after a lookup missed it.
 
-        Searches the tiers that need no waiting, and the tier `name` if it is on disk.
+        Searches the tiers that need no waiting, and the tier `name` if it is on disk. Another miss is not counted.
         """
         if (found := self.peek(key)) is not None:
             return found

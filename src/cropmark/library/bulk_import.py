@@ -81,7 +81,7 @@ def files_in(paths: Iterable[Path]) -> list[Path]:
         else:
             raise SourceNotFound(f"file not found: {path}", fix="check the path")
         if len(files) > _MAX_FILES:
-            raise BadRequest(f"expected at most {_MAX_FILES:,} files", fix="import a part of them at a time")
+            raise BadRequest(f"expected at most {_MAX_FILES:,} files", fix="import fewer files at a time")
     return files
 
 

@@ -34,7 +34,7 @@ class ChangeFeed:
 
 
 def changes_since(connection: Connection, n: int | None, now_ms: int, polled_ms: int = 0) -> ChangeFeed:
-    """The changes since the previous poll, at which the library's clock had the value `n`.
+    """The changes since the previous poll. At that poll, the library's clock had the value `n`.
 
     `polled_ms` is the time of that poll in Unix milliseconds. The feed is a reset without `n`, or if the poll is older
     than half of RETENTION_MS.

@@ -77,7 +77,7 @@ class WriteTransaction:
     changes: list[Change] = field(default_factory=list, repr=False)
 
     def record_change(self, kind: ChangeKind, stack: str = "", uid: str = "") -> None:
-        """Record a change. Every front then drops its cached lookups of the stack or the asset."""
+        """Record a change. Every front (HTTP process) then drops its cached lookups of the stack or the asset."""
         row = {"n": self.n, "place": len(self.changes), "kind": kind.value, "stack": stack, "uid": uid}
         self.connection.execute(insert(tables.changes).values(**row, at_ms=self.now_ms))
         self.changes.append(Change(self.n, kind, stack, uid))

@@ -165,7 +165,10 @@ class _ValueReader:
         self._text = self._text[1:]
 
     def value(self) -> Any:
-        """The next JSON value. At the end of the text read so far, reads more: a number may have more digits."""
+        """The next JSON value.
+
+        If it ends where the text read so far ends, more of the file is read: a number may have more digits.
+        """
         self.next_char()
         while True:
             try:

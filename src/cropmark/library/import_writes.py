@@ -44,7 +44,7 @@ def write_stack(
 
 
 def write_environments(transaction: WriteTransaction, stack: str, exported: Mapping[str, str]) -> dict[str, str]:
-    """Find or create the exported environments. Returns the uid of each in the library, by its uid in the export.
+    """Find or create the exported environments. Returns their uids in the library, by their uids in the export.
 
     `exported` has the names of the environments by uid. An existing environment of the stack is found by its name, then
     by its uid. A new environment gets the exported uid. If another stack already uses that uid, the environment is not

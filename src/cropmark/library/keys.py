@@ -41,11 +41,11 @@ def create(transaction: WriteTransaction, kind: KeyKind, name: str, scope: KeySc
     if len(secret) < MIN_CHARS:
         raise BadRequest(
             f"expected a key of at least {MIN_CHARS} characters, got {len(secret)}",
-            fix="use a longer one, or a generated key",
+            fix="use a longer key, or a generated key",
         )
     digest = digest_of(secret)
     if transaction.connection.execute(select(keys.c.id).where(keys.c.digest == digest)).first():
-        raise BadRequest("a key with this secret exists already", fix="choose another, or use a generated key")
+        raise BadRequest("a key with this secret exists already", fix="choose another key, or use a generated key")
     row: dict[str, Any] = {
         "id": secrets.token_hex(6),
         "kind": kind.value,
@@ -109,7 +109,10 @@ class KeyIndex:
         self._used[key_id] = now_ms
 
     def take_uses(self) -> dict[str, int]:
-        """The times at which keys were last used, in Unix milliseconds by key id. Only uses since the previous call."""
+        """The keys that were used since the previous call, with the time of last use.
+
+        Times are Unix milliseconds, by key id.
+        """
         uses, self._used = self._used, {}
         return uses
 

@@ -40,7 +40,7 @@ class ContentstackUrl:
 
 @dataclass(frozen=True, slots=True)
 class KontentUrl:
-    """A parsed Kontent.ai URL. It addresses one file, even after the asset has got a newer file."""
+    """A parsed Kontent.ai URL. It always addresses the same file, even after the asset gets a newer file."""
 
     stack: str
     file: str
@@ -84,7 +84,7 @@ class FoundVersion:
 
     @property
     def identity(self) -> str:
-        """The `identity` of this version as a SourceVersion."""
+        """The identity of this version as a source image: `library:{stack}/{asset}/{file_uid}`."""
         return f"library:{self.stack}/{self.asset}/{self.file_uid}"
 
 
@@ -247,7 +247,9 @@ def _delivery_key_id(connection: Connection, stack: str, scope: PublishScope) ->
         return Unauthorized("a delivery token is required", fix="add access_token=…", parameter="access_token")
     row = _key_row(connection, KeyKind.DELIVERY, scope.token)
     if row is None or row.stack not in (None, stack):
-        return Unauthorized("the delivery token is not valid", fix="use one of this stack", parameter="access_token")
+        return Unauthorized(
+            "the delivery token is not valid", fix="use a token of this stack", parameter="access_token"
+        )
     if scope.environment is None:
         return Forbidden("secured assets need an environment", fix="add environment=…", parameter="environment")
     token = KeyScope(row.stack, tuple(json.loads(row.environments)))

@@ -69,7 +69,7 @@ def check_environments(transaction: WriteTransaction, stack: str, publishing: Pu
     for name in publishing.environments:
         if queries.environment_uid(transaction.connection, stack, name) is None:
             raise BadRequest(
-                f"unknown environment {name[:80]!r}", fix="name one of the stack's", parameter="environments"
+                f"unknown environment {name[:80]!r}", fix="name an environment of the stack", parameter="environments"
             )
 
 
@@ -121,7 +121,7 @@ def _version_number(transaction: WriteTransaction, uid: str, number: int | None)
 
 
 def no_such_version() -> NotFound:
-    return NotFound("the asset has no such version", fix="name one of its versions", parameter="version")
+    return NotFound("the asset has no such version", fix="name a version of the asset", parameter="version")
 
 
 def _schedule(transaction: WriteTransaction, change: PublicationChange, number: int) -> None:

@@ -229,7 +229,7 @@ def environment_uid(connection: Connection, stack: str, name: str) -> str | None
 def _environment(connection: Connection, stack: str, name: str) -> str:
     uid = environment_uid(connection, stack, name)
     if uid is None:
-        raise NotFound("environment not found", fix="name one of the stack's", parameter="environment")
+        raise NotFound("environment not found", fix="name an environment of the stack", parameter="environment")
     return uid
 
 

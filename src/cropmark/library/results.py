@@ -96,7 +96,7 @@ class FolderResults:
             if error.errno in _FULL:
                 await self._evict(self._bytes // 8, self._limits.entries)
                 raise storage_full() from error
-            raise InternalError("the result could not be stored", fix="request it with blob=true") from error
+            raise InternalError("the result could not be stored", fix="request the image with blob=true") from error
         self._index(result)
         return result
 
@@ -292,4 +292,4 @@ def _length(path: Path) -> int:
 
 
 def storage_full() -> Overloaded:
-    return Overloaded("the storage for results is full", fix="request it with blob=true", retry_after_s=60)
+    return Overloaded("the storage for results is full", fix="request the image with blob=true", retry_after_s=60)

@@ -106,10 +106,9 @@ class LibraryService:
         """The start of the last extra poll, by the loop's clock."""
 
     async def start(self, drop: DropRenditions) -> None:
-        """Start to poll for changes. `drop` is called for each deleted or unpublished asset, to drop its cached
-        renditions.
+        """Start to poll for changes. Raises LibraryUnavailable.
 
-        Raises LibraryUnavailable.
+        `drop` is called for each deleted or unpublished asset, to drop its cached renditions.
         """
         self._drop = drop
         loop = asyncio.get_running_loop()

@@ -192,10 +192,9 @@ class _Importer:
         return "which the export does not have"
 
     async def _stored_version(self, version: ExportedVersion, known: dict[int, str]) -> StoredVersion:
-        """Store the version's bytes, unless the library already has the version. Raises OSError, UnknownType and
-        Problems.
+        """Store the version's bytes, unless the library already has the version.
 
-        `known` has the digests of the versions in the library, by number.
+        `known` has the digests of the versions in the library, by number. Raises OSError, UnknownType and Problems.
         """
         source = await asyncio.to_thread(version.open_file)
         try:

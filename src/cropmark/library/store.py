@@ -103,7 +103,7 @@ class LibraryStore:
         """Create an environment. Raises BadRequest if an environment of the stack has this name."""
         with self.database.write_transaction() as transaction:
             if queries.environment_uid(transaction.connection, stack, name) is not None:
-                raise BadRequest("an environment has this name already", fix="choose another", parameter="name")
+                raise BadRequest("an environment has this name already", fix="choose another name", parameter="name")
             uid = insert_environment(transaction, stack, name)
             transaction.record_change(ChangeKind.STACK, stack)
             return next(e for e in queries.environments_of(transaction.connection, stack) if e.uid == uid)
@@ -260,7 +260,7 @@ class LibraryStore:
         return self.blobs.open(digest)
 
     def changes_since(self, n: int | None, polled_ms: int) -> ChangeFeed:
-        """The changes since the previous poll, at which the library's clock had the value `n`.
+        """The changes since the previous poll. At that poll, the library's clock had the value `n`.
 
         `polled_ms` is the time of that poll in Unix milliseconds. The feed is a reset without `n`, or if the poll is
         older than half a day.
@@ -318,7 +318,7 @@ class LibraryStore:
     # ------------------------------------------------------------------------------------------ bytes
 
     def delete_unreferenced(self, digests: Iterable[str], *, min_age_s: float = 0.0) -> int:
-        """Remove those of the blobs that no version uses and that are at least `min_age_s` old.
+        """Remove those blobs among `digests` that no version uses and that are at least `min_age_s` old.
 
         Returns the number of removed blobs. Runs in a write transaction. A process that adds a version with the same
         bytes waits for this transaction, and then stores the bytes again.

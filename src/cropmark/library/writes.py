@@ -22,7 +22,9 @@ def insert_stack(transaction: WriteTransaction, stack: Stack) -> Stack:
     try:
         transaction.connection.execute(insert(stacks).values(**asdict(stack)))
     except IntegrityError as error:
-        raise BadRequest(f"there is a stack {stack.name[:80]!r} already", fix="choose another name") from error
+        raise BadRequest(
+            f"a stack with the name {stack.name[:80]!r} exists already", fix="choose another name"
+        ) from error
     return stack
 
 
@@ -130,5 +132,5 @@ def _check_not_below(connection: Connection, place: BranchRef, uid: str, parent_
     ancestor: str | None = parent_uid
     while ancestor is not None:
         if ancestor == uid:
-            raise BadRequest("a folder cannot be moved into itself", fix="name another", parameter="parent_uid")
+            raise BadRequest("a folder cannot be moved into itself", fix="name another folder", parameter="parent_uid")
         ancestor = queries.folder_of(connection, place, ancestor, "parent_uid").entry.parent_uid

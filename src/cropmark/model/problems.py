@@ -213,8 +213,7 @@ class Overloaded(Problem):
 
 
 class DatabaseUnavailable(Problem):
-    """The library's database does not respond, so the state of the asset is not known; `Retry-After` gives the time to
-    wait."""
+    """The library's database does not respond; `Retry-After` gives the time to wait."""
 
     status, code = 503, "database_unavailable"
 

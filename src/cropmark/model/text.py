@@ -1,8 +1,7 @@
-"""Valid text: without NUL, which PostgreSQL and C libraries reject, and without lone surrogates, which cannot be
-encoded.
+"""Checks and cleans text. Valid text has no NUL and no lone surrogate.
 
-Both can arrive in percent-encoded bytes and in JSON. Where bytes are decoded, invalid text is replaced or rejected, so
-that later code does not have to check.
+PostgreSQL and C libraries reject NUL; a lone surrogate cannot be encoded. Both can arrive in percent-encoded bytes and
+in JSON. Where bytes are decoded, invalid text is replaced or rejected, so that later code does not have to check.
 """
 
 from __future__ import annotations

@@ -151,10 +151,10 @@ class ObjectSource:
 
 
 def checked_path(path: str) -> str:
-    """The path of an object below the prefix, without a leading slash. Raises SourceNotFound if no object can have this
-    path.
+    """The path of an object below the prefix, without a leading slash.
 
-    The path was percent-decoded once, so a `%2e` in it is part of the object's name.
+    Raises SourceNotFound if no object can have this path. The path was percent-decoded once, so a `%2e` in it is part
+    of the object's name.
     """
     path = path.removeprefix("/")
     segments = path.split("/")

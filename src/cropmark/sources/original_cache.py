@@ -106,8 +106,7 @@ class OriginalCache:
         return entry.record
 
     async def read(self, key: str) -> tuple[int, SourceRecord] | None:
-        """Open an original. Returns a read-only descriptor, which the caller closes, and the record; None if it is
-        absent.
+        """Open an original. Returns a read-only descriptor, which the caller closes, and the record; or None.
 
         Checks the length every time, and the digest once per process. A corrupt original is removed.
         """

@@ -216,8 +216,8 @@ class RemoteOriginals:
     async def _stale_on_error(self, problem: SourceProblem, target: Target, generation: int) -> SharedFile:
         """The stale original, if it may be sent after a failed fetch. Otherwise raises `problem`.
 
-        The failure is stored, and is not repeated for some seconds. A problem that is not transient also removes the
-        original.
+        The failure is remembered, so that the fetch is not repeated for some seconds. If the problem is not transient,
+        the stored original is removed.
         """
         if generation == self._originals.generation(target.identity):
             self._failures[target.key] = _Failure(target.identity, problem)

@@ -24,8 +24,9 @@ PART_PREFIX = "part-"
 class Spool:
     """A file in `folder` that is being written.
 
-    If a write fails, it calls `free_space` and tries again. If that fails too, it continues in the system's temporary
-    folder; a body there is served but not stored. Raises Overloaded if the temporary folder is also full.
+    If a write fails, the spool calls `free_space` and tries again. If that fails too, the spool continues in the
+    system's temporary folder; a body there is served but not stored. Raises Overloaded if the temporary folder is also
+    full.
 
     The creator calls discard() exactly once, even after rename().
     """

@@ -56,7 +56,7 @@ class BodyRules:
         """Raise SourceTooLarge if the length exceeds the limit."""
         if length > self.limit_bytes:
             raise SourceTooLarge(
-                f"the image is larger than the limit of {self.limit_bytes:,} bytes", fix="use a smaller one"
+                f"the image is larger than the limit of {self.limit_bytes:,} bytes", fix="use a smaller image"
             )
 
     def check_head(self, name: str, head: bytes) -> None:

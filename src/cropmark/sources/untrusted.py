@@ -49,7 +49,9 @@ class UntrustedSource:
             case UploadRef():
                 return self._uploads
             case SitePath():
-                raise SourceNotFound("images cannot be named by a path here", fix="name one by its URL, or upload it")
+                raise SourceNotFound(
+                    "images cannot be named by a path here", fix="name the image by its URL, or upload it"
+                )
             case _:
                 assert_never(ref)
 

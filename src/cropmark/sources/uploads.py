@@ -135,7 +135,7 @@ class TemporaryUploadWriter:
     def write(self, piece: bytes) -> None:
         if self._length + len(piece) > self._limit_bytes:
             raise SourceTooLarge(
-                f"expected an image of at most {self._limit_bytes:,} bytes, got more", fix="send a smaller one"
+                f"expected an image of at most {self._limit_bytes:,} bytes, got more", fix="send a smaller image"
             )
         self._uploads.reserve(len(piece))
         self._length += len(piece)

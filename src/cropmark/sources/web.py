@@ -110,7 +110,7 @@ class WebSource:
 
 def _web_url(ref: SourceRef) -> WebUrl:
     if not isinstance(ref, WebUrl):
-        raise SourceNotFound("this source fetches images by URL only", fix="name it by its URL")
+        raise SourceNotFound("this source fetches images by URL only", fix="name the image by its URL")
     return ref
 
 

@@ -1,4 +1,4 @@
-"""Runs the migrations with the connection, and in the transaction, of migrate.upgrade()."""
+"""Runs the migrations, with the connection and the transaction of migrate.upgrade()."""
 
 from __future__ import annotations
 
