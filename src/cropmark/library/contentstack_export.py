@@ -136,8 +136,9 @@ class ContentstackExport:
         """A function that opens the file of a version; None if the file's name is not usable.
 
         Versions of an asset with the same file name share one file in the export, which has the bytes of only one
-        version. The file's length shows which version it is. `sharing` has the numbers of the versions that the length
-        cannot distinguish. If there are any, the returned function raises OSError and none of them is imported.
+        version. The file's length shows which version it is. `sharing` has the numbers of versions with different file
+        uids that the length cannot distinguish. If there are any, the returned function raises OSError and none of them
+        is imported.
         """
         path = safe_file(self._assets / "files", uid, filename)
         old = safe_file(self._assets, uid, filename)
@@ -180,7 +181,7 @@ class ContentstackExport:
 def _sharing(entry: dict[str, Any], all_: Sequence[dict[str, Any]]) -> list[int]:
     """The numbers of the versions that the entry's file may belong to.
 
-    Empty if the length of the file shows its version.
+    Empty if the file certainly is the entry's own.
     """
     found = [one for one in all_ if one.get("filename") == entry.get("filename")]
     found = [one for one in found if None in (sizes := (_size(one), _size(entry))) or sizes[0] == sizes[1]]
