@@ -1,9 +1,10 @@
-"""Hypothesis as all tests use it, the order of the files, the S3 server, and a repair of ast.parse in older Pythons."""
+"""Bytecode and Hypothesis as all tests use them, the order of the files, the S3 server, a repair of ast.parse."""
 
 from __future__ import annotations
 
 import ast
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from functools import wraps
@@ -18,6 +19,10 @@ from tests.requirements import must_have, pytest_make_collect_report, pytest_run
 from tests.s3_server import S3Server
 
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]  # hooks of pytest
+
+# Containers often forbid caches of bytecode. Then each worker, and each process of a test, compiles all modules itself.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No deadline for one example: on a busy machine it would measure the machine.
 settings.register_profile("cropmark", deadline=None)
@@ -47,6 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Moves the longest files to the front: a file runs in one worker, and the last one must not run alone for long."""
     places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Exempts the ten thousand tests from garbage collections, of which each would take a third of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
