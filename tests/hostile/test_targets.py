@@ -24,7 +24,7 @@ from tests.hostile.targets import DIALECTS, SIGNED
 from tests.requirements import require
 
 ROOT = Path(__file__).parents[2]
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "3"))
 NAMES = sorted({param.name for dialect in DIALECTS for param in dialect.params})
 EXAMPLES = sorted({param.example.partition("=")[2] or param.example for d in DIALECTS for param in d.params})
 ODD = ["nan", "inf", "-0", "1e400", "1_000", "٣", "１２", "9" * 400, "0x10", "1/0", "1:0", "%00", "\r\nX: y", "..", ""]
