@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from cropmark.analysis import models
 from cropmark.analysis.models import Models
 from cropmark.engine.analyze import analyze
 from cropmark.engine.load import info_of
-from cropmark.geometry.findings import Findings
+from cropmark.geometry.findings import Analysis, Findings
 from cropmark.geometry.recipe import Extract, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.values import Box, Pixels, Ratio, Share
@@ -40,8 +41,14 @@ def framed(width: int, height: int, box: Box) -> bytes:
     return file_of(image)
 
 
+@cache
+def analysis_of(data: bytes, networks: Models) -> Analysis:
+    """The analysis of an image, which does not depend on the steps; a server keeps it too."""
+    return analyze(data, networks)
+
+
 def recipe_of(data: bytes, networks: Models, *steps: AnyStep) -> Recipe:
-    found = resolve(Plan(steps=steps), [info_of(data)], Findings(analysis=analyze(data, networks)))
+    found = resolve(Plan(steps=steps), [info_of(data)], Findings(analysis=analysis_of(data, networks)))
     assert isinstance(found, Recipe)
     return found
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from base64 import b64encode
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from cropmark.engine import load, render, video
 from cropmark.engine.image import DecodedImage
@@ -254,16 +255,21 @@ def test_without_the_extra_nothing_is_encoded(monkeypatch: pytest.MonkeyPatch) -
         video.encoded(film(FRAMES), Video())
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield found
+        found.close()
+
+
 @require("chromium", CHROMIUM is not None)
 @pytest.mark.parametrize("profile", H264Profile)
-def test_a_browser_plays_it(profile: H264Profile) -> None:
+def test_a_browser_plays_it(profile: H264Profile, browser: Browser) -> None:
     """Its size, its duration, and the color in its middle at the end."""
     frames = [np.full((64, 96, 3), color, np.uint8) for color in ((255, 0, 0), (0, 0, 255), (30, 160, 90))]
     body = video.encoded(film(frames, [300, 200, 500]), Video(profile, 30))
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        found = browser.new_page().evaluate(_PLAYED, b64encode(body).decode())
-        browser.close()
+    found = browser.new_page().evaluate(_PLAYED, b64encode(body).decode())
     assert found["size"] == [96, 64]
     assert found["duration"] == pytest.approx(1.0, abs=0.01)
     assert found["color"] == pytest.approx([30, 160, 90], abs=6)

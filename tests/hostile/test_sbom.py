@@ -21,20 +21,19 @@ def natives(wheel: str) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in found["components"]}
 
 
-def test_check_49_the_bill_is_that_of_what_is_installed() -> None:
-    reported = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "sbom.py"), "--check"], capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def reported() -> subprocess.CompletedProcess[str]:
+    """The check of the bill."""
+    command = [sys.executable, str(ROOT / "tools" / "sbom.py"), "--check"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_check_49_the_bill_is_that_of_what_is_installed(reported: subprocess.CompletedProcess[str]) -> None:
     assert reported.returncode == 0, reported.stdout
 
 
-def test_check_49_libvips_is_the_one_that_runs() -> None:
-    if (
-        "created on another system"
-        in subprocess.run(
-            [sys.executable, str(ROOT / "tools" / "sbom.py"), "--check"], capture_output=True, text=True, check=False
-        ).stdout
-    ):
+def test_check_49_libvips_is_the_one_that_runs(reported: subprocess.CompletedProcess[str]) -> None:
+    if "created on another system" in reported.stdout:
         pytest.skip("the bill is of another system")
     assert natives("pyvips-binary")["libvips"]["version"] == ".".join(str(pyvips.version(n)) for n in range(3))
 

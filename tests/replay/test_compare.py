@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from typer.testing import CliRunner
 
 from cropmark.cli.main import app
@@ -18,11 +19,13 @@ from cropmark.model.problems import BadRequest, SourceFailed, SourceTooLarge
 from cropmark.model.values import Size
 from cropmark.ports import ImageDifference
 from cropmark.renderers import protocol, reply_parser
+from cropmark.renderers.pool import Pool
 from cropmark.renderers.protocol import Reply
 from cropmark.renderers.tasks import Compare, Inspect
 from cropmark.renderers.transport import MessageKind, ProtocolError, RawReply
-from cropmark.replay import fetch
+from cropmark.replay import compare, fetch
 from cropmark.replay.compare import Comparison, compare_urls
+from cropmark.server.components import build_pool
 from tests.engine.images import file_of, slopes
 
 PICTURE = slopes(120, 80)
@@ -94,6 +97,35 @@ PAIRS = [
 # fmt: on
 
 
+class KeptPool:
+    """A pool that several comparisons use, each of which starts and closes it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.inspect = pool.inspect
+        self.compare = pool.compare
+
+    async def start(self) -> None:
+        """It runs already."""
+
+    async def close(self) -> None:
+        """It is still needed."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[Pool]:
+    found = build_pool(Settings(renderers=1))
+    await found.start()
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def _one_pool(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "build_pool", lambda _: KeptPool(pool))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.usefixtures("_one_pool")
 @pytest.mark.parametrize(("one", "two", "unlike"), PAIRS)
 async def test_differences(origin: str, one: str, two: str, unlike: tuple[str, ...]) -> None:
     found = await compare_urls(origin + one, origin + two, settings=Settings())
@@ -116,6 +148,8 @@ async def test_the_comparison_as_json(origin: str) -> None:
     assert report["different"] == ["size"]
 
 
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.usefixtures("_one_pool")
 async def test_the_reasons_why_a_body_is_not_an_image(origin: str) -> None:
     async def trouble(path: str) -> str | None:
         return (await compare_urls(origin + path, f"{origin}/gone", settings=Settings())).one.error
