@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ import httpx
 import pytest
 
 from cropmark.library.bucket_blobs import BucketBlobStore
+from tests.command import run
 from tests.library.builders import Shop, create_shop, png
 from tests.s3_server import BUCKET, S3Server
 from tests.web.server_process import Running, running
@@ -131,19 +130,8 @@ def test_a_server_does_not_start_without_its_bucket(
     wrong: Mapping[str, str], said: str, own: Shop, s3: S3Server, tmp_path: Path
 ) -> None:
     given = {"CROPMARK_LIBRARY_STORE": STORE, "COLUMNS": "500", "PATH": "/usr/bin:/bin", **s3.environment, **wrong}
-    command = [
-        sys.executable,
-        "-m",
-        "cropmark.cli.main",
-        "serve",
-        "--data",
-        str(own.data),
-        "--cache",
-        str(tmp_path / "c"),
-    ]
-    done = subprocess.run(
-        [*command, "--port", "0"], env=given, capture_output=True, text=True, timeout=120, check=False
-    )
+    arguments = ["serve", "--data", str(own.data), "--cache", str(tmp_path / "c"), "--port", "0"]
+    done = run(arguments, environment=given)
     assert done.returncode == 1
     report = " ".join(done.stderr.split())
     assert "library_store cannot be used" in report

@@ -26,6 +26,7 @@ from cropmark.model.problems import (
 )
 from cropmark.plan.source import SitePath, WebUrl
 from cropmark.runtime.object_store import Failure, StoreUnusable, open_store, store_scope
+from cropmark.sources import objects
 from cropmark.sources.objects import BucketLimits, BucketPlace, ObjectSource, check_reachable, checked_path
 from cropmark.sources.original_cache import OriginalCache
 from tests.builders import Clock
@@ -50,6 +51,11 @@ def s3_options(server: Origin) -> dict[str, str]:
 
 def store_at(server: Origin, limits: BucketLimits = LIMITS) -> Any:
     return open_store("s3://pictures", "source", limits.times, options=s3_options(server))
+
+
+@pytest.fixture(autouse=True)
+def _few_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_RETRIES", 2)
 
 
 @pytest.fixture
@@ -219,9 +225,9 @@ FAILURES = [
     (error("SignatureDoesNotMatch", 403),             SourceFailed,   "may not read",     {1},       "refuses"),
     (error("ExpiredToken", 400),                      SourceFailed,   "may not read",     {1},       "refuses"),
     (error("PermanentRedirect", 301),                 SourceFailed,   "may not read",     {1},       "refuses"),
-    (error("SlowDown", 503),                          SourceFailed,   "limits",           {*range(3, 10)}, "limits"),
-    (error("TooManyRequests", 429),                   SourceFailed,   "limits",           {*range(3, 10)}, "limits"),
-    (error("InternalError", 500),                     SourceFailed,   "reached",          {*range(3, 10)}, "failed"),
+    (error("SlowDown", 503),                          SourceFailed,   "limits",           {3}, "limits"),
+    (error("TooManyRequests", 429),                   SourceFailed,   "limits",           {3}, "limits"),
+    (error("InternalError", 500),                     SourceFailed,   "reached",          {3}, "failed"),
     (reply(bytes(5000), ETag='"1"'),                  SourceUnusable, "not an image",     {1},       None),
     (reply(PNG + bytes(10_000), ETag='"1"'),          SourceTooLarge, "10,000 bytes",     {1},       None),
     (reply(PNG, Content_Encoding="gzip", ETag='"1"'), UnknownEncoding, "Content-Encoding", {1},      None),
@@ -249,6 +255,17 @@ async def test_failures_are_told_apart(
     assert [logged in entry["event"] for entry in warnings if logged] == ([True] if logged else [])
     assert all(entry["fix"] and entry["bucket"] == "s3:pictures" for entry in warnings)
     assert "secret-of-the-shop" not in repr(logs)
+
+
+async def test_the_last_retry_of_a_throttled_request_is_before_the_deadline(
+    make: Make, server: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the failure would be a SourceTimeout."""
+    monkeypatch.setattr(objects, "_RETRIES", 1000)
+    server.responses["/pictures/shop/a.png"] = error("SlowDown", 503)
+    with pytest.raises(SourceFailed, match="limits"):
+        await make().open(SitePath("a.png"))
+    assert len(server.requests) > 3
 
 
 async def test_a_throttled_request_is_repeated_after_a_pause(make: Make, server: Origin) -> None:
