@@ -58,7 +58,7 @@ def test_doctor_reports_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data = tmp_path / "data"
     assert run("assets", "add", tmp_path / "owl.png", "--data", data).returncode == 0
     config = tmp_path / "cropmark.toml"
-    config.write_text(f'data_dir = "{data}"\ncache_dir = "{tmp_path / "cache"}"\n')
+    config.write_text(f'renderers = 1\ndata_dir = "{data}"\ncache_dir = "{tmp_path / "cache"}"\n')
     assert "library: 1 file, each with its bytes" in run("doctor", "--config", config).stdout
     orphan = data / "library" / "assets" / "ab" / ("ab" * 31)
     orphan.parent.mkdir(exist_ok=True)

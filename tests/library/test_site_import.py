@@ -1,4 +1,4 @@
-"""cropmark library import: made exports of 200 assets; the old URLs are requested from a server afterwards."""
+"""cropmark library import: made exports of 100 assets; the old URLs are requested from a server afterwards."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from tests.library.made_export import (
 from tests.library.test_bulk_import import asset_count, clean, command
 from tests.web.server_process import running
 
-ASSETS = 200
+ASSETS = 100
 VERSIONS = ASSETS + 2 * (ASSETS // 10)
 
 
 def run(*arguments: object) -> Result:
     """The command, in this process."""
-    return CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "200", "CROPMARK_RENDERERS": "1"})
 
 
 def check_urls(address: str, urls: list[OldUrl]) -> None:
@@ -121,7 +121,7 @@ def test_a_second_run_changes_nothing(
 def test_a_killed_import_is_resumed(imported: object, folder: Path, tmp_path: Path) -> None:
     importing = command("library", "import", "contentstack", folder / "export", "--data", tmp_path)
     first = subprocess.Popen(importing, env=clean(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: asset_count(tmp_path) >= 20 or first.poll() is not None, 60)
+    wait_until(lambda: asset_count(tmp_path) >= 10 or first.poll() is not None, 60)
     assert first.poll() is None, "it ended before it could be killed"
     first.send_signal(signal.SIGKILL)
     first.wait()
