@@ -56,7 +56,7 @@ def wait_until_gone(pids: set[int]) -> None:
 def test_nothing_is_lost_when_a_worker_is_killed(client: Any, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     job = new_job(tmp_path / "images", tmp_path / "out")
-    tasks = tasks_of(small_images(tmp_path / "images", 200), job)
+    tasks = tasks_of(small_images(tmp_path / "images", 100), job)
     trial = run_with_killed_worker(client, tasks, job, tmp_path / "starts")
     assert [outcome for outcome in trial.outcomes if not outcome.is_success] == []
     assert sorted(outcome.key for outcome in trial.outcomes) == sorted(tasks)
