@@ -43,7 +43,7 @@ def framed(width: int, height: int, box: Box) -> bytes:
 
 @cache
 def analysis_of(data: bytes, networks: Models) -> Analysis:
-    """The analysis of an image, which does not depend on the steps; a server keeps it too."""
+    """The analysis of an image, which does not depend on the steps. A server stores it too."""
     return analyze(data, networks)
 
 

@@ -67,8 +67,10 @@ def test_the_digest_is_sha_256(blobs: BlobStore) -> None:
     assert put(blobs, b"hello") == DIGEST
 
 
-def test_a_second_put_stores_no_second_file_and_renews_the_age(blobs: BlobStore) -> None:
+def test_a_second_put_stores_no_second_file_and_renews_the_age(blobs: BlobStore, tmp_path: Path) -> None:
     put(blobs, b"hello")
+    for path in tmp_path.glob(f"bytes/**/*{DIGEST[4:]}"):  # in a folder, the age can be set
+        os.utime(path, (time.time() - 3, time.time() - 3))
     wait_until(lambda: (blobs.age_s(DIGEST) or 0) >= 2)  # a bucket's times are whole seconds
     put(blobs, b"hello")
     new = blobs.age_s(DIGEST)

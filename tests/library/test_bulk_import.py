@@ -30,7 +30,8 @@ def command(*arguments: object) -> list[str]:
 
 
 def clean(columns: int = 200) -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")} | {"COLUMNS": str(columns)}
+    own = {"COLUMNS": str(columns), "CROPMARK_RENDERERS": "1"}
+    return {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")} | own
 
 
 def run(*arguments: object, words: str = "", columns: int = 200) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from struct import pack
 
 import pytest
+import pytest_asyncio
 import pyvips
 from PIL import Image
 
@@ -38,6 +39,8 @@ IMAGES = Path(__file__).parents[2] / "examples" / "images"
 PHOTO = IMAGES / "astronaut.jpg"
 POLICY = Sandbox.REQUIRE if sys.platform == "linux" else Sandbox.TRY
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 Opens = Callable[[bytes], OpenSource]
 
 
@@ -51,9 +54,19 @@ def opens(tmp_path: Path) -> Opens:
     return opened
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def pool() -> AsyncIterator[Pool]:
+    """A pool for a test that ends a worker or measures its memory."""
     pool = Pool(PoolConfig(1, sandbox=POLICY), models=models.load_models)
+    await pool.start()
+    yield pool
+    await pool.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_pool() -> AsyncIterator[Pool]:
+    """The pool of all other tests. None of its workers may end."""
+    pool = Pool(PoolConfig(1, sandbox=POLICY))
     await pool.start()
     yield pool
     await pool.close()
@@ -69,49 +82,51 @@ async def rendered(pool: Pool, source: OpenSource, plan: Plan) -> Rendered:
     return rendition
 
 
-async def test_every_format_is_written_and_read(pool: Pool, opens: Opens) -> None:
+async def test_every_format_is_written_and_read(shared_pool: Pool, opens: Opens) -> None:
     photo = opens(PHOTO.read_bytes())
     for kind in sorted(WRITABLE - {Format.MP4}, key=lambda f: f.value):
-        rendition = await rendered(pool, photo, to(kind))
+        rendition = await rendered(shared_pool, photo, to(kind))
         assert sniff_format(rendition.body) is kind
         assert rendition.facts.size == Size(200, 200)
         again = opens(rendition.body)
-        assert (await pool.inspect(again)).format is kind
-        assert (await rendered(pool, again, to(Format.JPEG, 50))).facts.size == Size(50, 50)
-    assert pool.state().restarts == {}
+        assert (await shared_pool.inspect(again)).format is kind
+        assert (await rendered(shared_pool, again, to(Format.JPEG, 50))).facts.size == Size(50, 50)
+    assert shared_pool.state().restarts == {}
 
 
-async def test_tiff_is_read(pool: Pool, opens: Opens) -> None:
+async def test_tiff_is_read(shared_pool: Pool, opens: Opens) -> None:
     """With BMP, the formats that are read and not written without an extra."""
     assert {Format.TIFF, Format.BMP} == {kind for kind in READABLE - WRITABLE if TRAITS[kind].extra is None}
     tiff = opens(pyvips.Image.black(300, 100, bands=3).write_to_buffer(".tif"))
-    assert (await rendered(pool, tiff, to(Format.JPEG))).facts.source is not None
+    assert (await rendered(shared_pool, tiff, to(Format.JPEG))).facts.source is not None
 
 
 @pytest.mark.skipif(VIDEO.package is None, reason="the extra `video` is not installed")
 @pytest.mark.parametrize("profile", H264Profile)
-async def test_an_mp4_is_written(pool: Pool, opens: Opens, profile: H264Profile) -> None:
+async def test_an_mp4_is_written(shared_pool: Pool, opens: Opens, profile: H264Profile) -> None:
     first, *others = (Image.open(PHOTO).resize((96, 64)).rotate(30 * number) for number in range(20))
     gif = opens(encode(first, "GIF", save_all=True, append_images=others, duration=50))
-    rendition = await rendered(pool, gif, Plan(output=Output((EncodingChoice(Format.MP4, video=Video(profile)),))))
+    rendition = await rendered(
+        shared_pool, gif, Plan(output=Output((EncodingChoice(Format.MP4, video=Video(profile)),)))
+    )
     assert (rendition.format, rendition.facts.frames) == (Format.MP4, 20)
     assert begins_as(rendition.body, Format.MP4)
-    assert pool.state().restarts == {}
+    assert shared_pool.state().restarts == {}
 
 
-async def test_bmp_is_read(pool: Pool, opens: Opens) -> None:
+async def test_bmp_is_read(shared_pool: Pool, opens: Opens) -> None:
     for mode in ("RGB", "RGBA", "P", "1"):
         bitmap = opens(encode(Image.new(mode, (300, 100)), "BMP"))
-        assert (await rendered(pool, bitmap, to(Format.JPEG))).facts.source is not None
-    assert pool.state().restarts == {}
+        assert (await rendered(shared_pool, bitmap, to(Format.JPEG))).facts.source is not None
+    assert shared_pool.state().restarts == {}
 
 
 @pytest.mark.skipif(HEIF.package is None, reason="the extra `heif` is not installed")
-async def test_heic_is_read(pool: Pool, opens: Opens) -> None:
+async def test_heic_is_read(shared_pool: Pool, opens: Opens) -> None:
     for body in (heic_files.file("photo"), heic_files.hdr(), heic_files.grid()):
-        assert (await pool.inspect(opens(body))).format is Format.HEIC
-        assert (await rendered(pool, opens(body), to(Format.JPEG, 50))).facts.size is not None
-    assert pool.state().restarts == {}
+        assert (await shared_pool.inspect(opens(body))).format is Format.HEIC
+        assert (await rendered(shared_pool, opens(body), to(Format.JPEG, 50))).facts.size is not None
+    assert shared_pool.state().restarts == {}
 
 
 async def test_svg_is_drawn_with_its_images(opens: Opens) -> None:
@@ -134,12 +149,12 @@ async def test_svg_is_drawn_with_its_images(opens: Opens) -> None:
     assert pool.state().restarts == {}
 
 
-async def test_declared_colors_and_completed_files(pool: Pool, opens: Opens) -> None:
+async def test_declared_colors_and_completed_files(shared_pool: Pool, opens: Opens) -> None:
     """These paths run Python code that no other format runs: nothing of it may be imported inside the sandbox."""
     lab = tiff_of(samples(Lab.CIE, 8), Lab.CIE.value)
     for body in (lab, *(body for body, _ in (*FLATS.values(), *RAMPS.values(), *COMPLETED.values()))):
-        assert (await rendered(pool, opens(body), to(Format.PNG, 1))).facts.size is not None
-    assert pool.state().restarts == {}
+        assert (await rendered(shared_pool, opens(body), to(Format.PNG, 1))).facts.size is not None
+    assert shared_pool.state().restarts == {}
 
 
 async def test_the_conversion_of_cmyk_is_the_pools(opens: Opens) -> None:

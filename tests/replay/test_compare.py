@@ -97,7 +97,7 @@ PAIRS = [
 # fmt: on
 
 
-class KeptPool:
+class SharedPool:
     """A pool that several comparisons use, each of which starts and closes it."""
 
     def __init__(self, pool: Pool) -> None:
@@ -121,7 +121,7 @@ async def pool() -> AsyncIterator[Pool]:
 
 @pytest.fixture
 def _one_pool(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "build_pool", lambda _: KeptPool(pool))
+    monkeypatch.setattr(compare, "build_pool", lambda _: SharedPool(pool))
 
 
 @pytest.mark.asyncio(loop_scope="module")
