@@ -1,4 +1,4 @@
-"""Bytecode and Hypothesis as all tests use them, the order of the files, the S3 server, a repair of ast.parse."""
+"""Bytecode, Hypothesis and httpx as all tests use them, the order of the files, the S3 server, a repair of ast.parse."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx import create_ssl_context
+from httpx._transports import default
 from hypothesis import settings
 
 from tests import s3_server
@@ -88,6 +90,9 @@ def pause_collector_in_parse() -> None:
 
     ast.parse = parse_without_collector
 
+
+# A new TLS context takes 20 ms of CPU, and every httpx client makes one.
+default.create_ssl_context = cache(create_ssl_context)  # type: ignore[attr-defined]  # it imports the name
 
 if sys.version_info < (3, 11, 8):
     pause_collector_in_parse()

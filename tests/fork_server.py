@@ -16,7 +16,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from cropmark.renderers.fork_server import _fork_worker
+from tests import fork_renderers
 
 COMMAND = "cropmark.cli.main"
 PACKAGES = (
@@ -41,9 +44,10 @@ PACKAGES = (
 
 
 def main(number: int) -> None:
-    """Forks for each message until the socket is closed, and runs the command in the fork."""
+    """Forks for each message until the socket is closed, and runs the command or the renderer in the fork."""
     for name in PACKAGES:
         importlib.import_module(name)
+    fork_renderers.preload()
     assert threading.active_count() == 1, "a fork has none of the other threads"
     gc.freeze()
     requests = socket.socket(fileno=number)
@@ -51,10 +55,13 @@ def main(number: int) -> None:
         message, descriptors, _, _ = socket.recv_fds(requests, 2**20, 4)
         if not message:
             return
-        if os.fork() == 0:
+        given = json.loads(message)
+        if "renderer" in given:
+            _start_renderer(given["renderer"], *descriptors)
+        elif os.fork() == 0:
             requests.detach()
-            _become(json.loads(message), descriptors)
-            runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
+            _become(given, descriptors)
+            _run(given["program"])
             return
         for each in descriptors:
             os.close(each)
@@ -63,7 +70,12 @@ def main(number: int) -> None:
                 pass
 
 
-def _become(message: dict[str, object], descriptors: Sequence[int]) -> None:
+def _start_renderer(kind: str, end: int, output: int, control: int) -> None:
+    """Sends the id of a new renderer process. It is a child of the client, which must be a subreaper."""
+    os.write(control, struct.pack("i", _fork_worker(lambda: fork_renderers.become(kind.encode()), end, output)))
+
+
+def _become(given: dict[str, Any], descriptors: Sequence[int]) -> None:
     """Returns in a child with the arguments, environment, folder and streams of the message."""
     *streams, control = descriptors
     if pid := os.fork():
@@ -71,10 +83,20 @@ def _become(message: dict[str, object], descriptors: Sequence[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    os.chdir(str(message["cwd"]))
+    os.chdir(given["cwd"])
     os.environ.clear()
-    os.environ.update(message["environment"])  # type: ignore[call-overload]  # the client sends texts
-    sys.argv[1:] = message["arguments"]  # type: ignore[call-overload]
+    os.environ.update(given["environment"])
+    sys.argv[1:] = given["arguments"]
+    fork_renderers.prepare()
+
+
+def _run(program: str) -> None:
+    """Runs `cropmark`, or the lines of a program that calls parts of it."""
+    if program:
+        sys.argv[0] = "-c"
+        exec(program, {"__name__": "__main__"})
+    else:
+        runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
 
 
 def _report(pid: int, control: int) -> NoReturn:

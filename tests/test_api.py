@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,16 @@ from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import BadRequest, BadValue, CropOutOfBounds, SourceNotFound
 from cropmark.model.values import Size
 from tests.builders import make_images
+from tests.command import forked_renderers
 from tests.requirements import require
 
 PICTURE = RenderedImage(b"made", "image/jpeg", Size(1, 1))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forked_renderers() -> Iterator[None]:
+    with forked_renderers():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +147,22 @@ def test_explain(folder: Path) -> None:
     assert cropmark.explain("width=0").to_json()["problem"]["status"] == 400
 
 
-@pytest.mark.parametrize("settings", [Settings(cmyk="press"), Settings(smart_crop=False), Settings(colors="keep")])
-def test_an_explained_key_depends_on_the_settings_as_that_of_a_server(folder: Path, settings: Settings) -> None:
+# fmt: off
+SETTINGS = [
+    # query             a setting that is not its default
+    ("crop=1:1",        Settings(cmyk="press")),
+    ("crop=1:1,smart",  Settings(smart_crop=False)),
+    ("crop=1:1",        Settings(colors="keep")),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "settings"), SETTINGS)
+def test_an_explained_key_depends_on_the_settings_as_that_of_a_server(
+    folder: Path, query: str, settings: Settings
+) -> None:
     keys = {
-        cropmark.explain("crop=1:1,smart", source=folder / "wide.jpg", settings=one).to_json()["key"]
+        cropmark.explain(query, source=folder / "wide.jpg", settings=one).to_json()["key"]
         for one in (settings, Settings())
     }
     assert len(keys) == 2

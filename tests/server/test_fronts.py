@@ -106,17 +106,16 @@ HURRIED = """
 import sys
 from cropmark.cli.main import main
 from cropmark.server import supervisor
-supervisor.CHECK_S, supervisor.HANG_CHECKS = 0.5, 10
-del sys.argv[1:4]
+supervisor.CHECK_S, supervisor.HANG_CHECKS = 0.25, 12
 main()
 """
-"""`cropmark`, for which a front hangs after five seconds without a report."""
+"""`cropmark`, for which a front hangs after three seconds without a report."""
 
 
 def test_a_front_that_hangs_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    images, under = str(make_images(tmp_path / "pictures")), (sys.executable, "-c", HURRIED)
-    with running(images, cache=tmp_path / "cache", renderers=2, fronts=2, under=under) as server:
+    images = str(make_images(tmp_path / "pictures"))
+    with running(images, cache=tmp_path / "cache", renderers=2, fronts=2, program=HURRIED) as server:
         hanging = min(children(server.process.pid))  # the second one, which is started first
         renderers = children(hanging)
         os.kill(hanging, signal.SIGSTOP)

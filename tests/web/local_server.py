@@ -14,6 +14,7 @@ import httpx
 
 from cropmark.config.loader import load_settings
 from cropmark.server.wiring import Server, open_server
+from tests.command import forked_renderers
 from tests.web.asgi_client import request
 from tests.web.server_process import PATIENCE, TOKEN, WAIT_S
 
@@ -79,11 +80,12 @@ def local_server(
 
     opened = open_server(settings, ADDRESS)
     try:
-        server = run(opened.__aenter__)
-        try:
-            yield LocalServer(server, loop)
-        finally:
-            run(lambda: opened.__aexit__(None, None, None))
+        with forked_renderers():
+            server = run(opened.__aenter__)
+            try:
+                yield LocalServer(server, loop)
+            finally:
+                run(lambda: opened.__aexit__(None, None, None))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

@@ -67,9 +67,13 @@ def running(
     renderers: int = 1,
     fronts: int = 1,
     under: Sequence[str] = (),
+    program: str = "",
     port: int = 0,
 ) -> Iterator[Running]:
-    """A started server. It is stopped at the end, and killed after 15 s. `under` is a command that starts it."""
+    """A started server. It is stopped at the end, and killed after 15 s.
+
+    `under` is a command that starts it. `program` has the lines of Python that run in its place, as for tests.command.
+    """
     log = cache.parent / f"{cache.name}.log"
     serve = ["serve", "--fronts", str(fronts), *arguments, "--port", str(port), "--cache", str(cache)]
     serve += ["--renderers", str(renderers)]
@@ -87,7 +91,7 @@ def running(
             command = [*under, sys.executable, "-m", "cropmark.cli.main", *serve]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=whole)
         else:
-            process = start(serve, errors, environment=whole)
+            process = start(serve, errors, environment=whole, program=program)
         try:
             greeting = _greeting(process, log)
             found = _ADDRESS.search(greeting)
