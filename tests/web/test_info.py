@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from cropmark.security.signing import Keyring, SigningKey
 from cropmark.web.access import AccessPolicy
 from cropmark.web.routing import Mount
 from cropmark.web.site import Site
+from tests.command import run
 from tests.web.asgi_client import FakePipeline, NoSource, app_of, respond
 from tests.web.server_process import PATIENCE, Running
 
@@ -69,7 +68,6 @@ def test_it_is_signed_where_the_site_is() -> None:
 
 
 def test_the_command_line_prints_the_same(server: Running, pictures: Path) -> None:
-    command = [sys.executable, "-m", "cropmark.cli.main", "info", str(pictures / "wide.jpg")]
-    environment = {**os.environ, **PATIENCE}
-    printed = subprocess.run(command, env=environment, capture_output=True, check=True, text=True, timeout=60).stdout
-    assert json.loads(printed) == server.get("/_info/fastly/wide.jpg").json()
+    done = run(["info", str(pictures / "wide.jpg")], environment={**os.environ, **PATIENCE})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == server.get("/_info/fastly/wide.jpg").json()

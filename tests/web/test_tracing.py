@@ -151,7 +151,11 @@ def test_the_trace_of_a_client_is_continued_if_that_is_set(
 @otel
 def test_a_collector_that_is_away_fails_no_request(tmp_path: Path, image: bytes) -> None:
     assert image
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",  # until it gives up, which the server awaits when it stops
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
     with running(str(tmp_path / "pictures"), cache=tmp_path / "other", environment=environment) as server:
         assert server.get("/fastly/wide.jpg?width=50").status_code == 200
 
