@@ -148,10 +148,13 @@ class TranslationPair:
         They may differ in the encoding, by less than a pixel, and in crops that reach outside the image. The format
         must be equal to the expected format for this client or for another client.
         """
-        return (
-            self.expected.approximate_steps == self.actual.approximate_steps
-            and self.actual.encoding.format in self.formats | {self.expected.encoding.format}
-        )
+        return self._steps_are_near and self.actual.encoding.format in self.formats | {self.expected.encoding.format}
+
+    @property
+    def _steps_are_near(self) -> bool:
+        # Compared first: equal steps need no approximate form, which takes most of the time of a translation.
+        one, two = self.expected, self.actual
+        return one.steps == two.steps or one.approximate_steps == two.approximate_steps
 
     @property
     def distance(self) -> float:
@@ -159,7 +162,7 @@ class TranslationPair:
         if self.is_equal:
             return 0
         one, two = self.expected, self.actual
-        crops = (one.steps != two.steps) + (one.approximate_steps != two.approximate_steps) * _WEIGHT
+        crops = (one.steps != two.steps) + (not self._steps_are_near) * _WEIGHT
         others = (one.frames != two.frames) + (one.is_stored != two.is_stored)
         return crops + others + _encoding_distance(one.encoding, two.encoding)
 
@@ -181,6 +184,11 @@ class CheckedTranslation:
 
     query: DialectQuery
     pairs: tuple[TranslationPair, ...]
+    distance: float
+    """The sum of the distances of all pairs: 0 if all Plans are equal, infinite for a rejected query.
+
+    Each source format has the same weight, although some formats have more kinds of source than others.
+    """
     rejection: str | None = None
 
     @classmethod
@@ -197,28 +205,17 @@ class CheckedTranslation:
         try:
             actual = _plans_by_client(_orders(other, proposed, clients))
         except Problem as problem:
-            return cls(query, (), f"{other.name} refuses it: {problem.detail}")
+            return cls(query, (), math.inf, f"{other.name} refuses it: {problem.detail}")
         formats = {
             info: frozenset(plans[info].encoding.format for plans in expected if info in plans) for info in SAMPLE_INFOS
         }
-        pairs = (
+        pairs = tuple(
             TranslationPair(client, info, one[info], two[info], formats[info])
             for client, (one, two) in enumerate(zip(expected, actual, strict=True))
             for info in one
             if info in two
         )
-        return cls(query, tuple(pairs))
-
-    @property
-    def distance(self) -> float:
-        """The sum of the distances of all pairs; 0 if all Plans are equal.
-
-        Each source format has the same weight, although some formats have more kinds of source than others.
-        """
-        if self.rejection is not None:
-            return math.inf
-        kinds = Counter(pair.info.format for pair in self.pairs)
-        return sum(pair.distance / kinds[pair.info.format] for pair in self.pairs)
+        return cls(query, pairs, _sum_of_distances(pairs))
 
     @property
     def cost(self) -> float:
@@ -274,6 +271,19 @@ class CheckedTranslation:
                 yield name.value
             else:
                 yield from map(describe_source, kinds)
+
+
+def _sum_of_distances(pairs: Sequence[TranslationPair]) -> float:
+    kinds = Counter(pair.info.format for pair in pairs)
+    # Most clients share their normalized Plans, so that a few different pairs appear several times.
+    found: dict[tuple[int, int], float] = {}
+    total = 0.0
+    for pair in pairs:
+        plans = id(pair.expected), id(pair.actual)
+        if plans not in found:
+            found[plans] = pair.distance
+        total += found[plans] / kinds[pair.info.format]
+    return total
 
 
 MAX_SENTENCES: Final = 8
