@@ -5,6 +5,7 @@ tests/command.py has the client.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -33,6 +34,18 @@ PACKAGES = (
     "urllib.request",
     "uvloop",
     "cropmark.api",
+    "cropmark.cli.assets",
+    "cropmark.cli.config",
+    "cropmark.cli.doctor",
+    "cropmark.cli.keys",
+    "cropmark.cli.library",
+    "cropmark.cli.migrate",
+    "cropmark.cli.operate",
+    "cropmark.cli.replay",
+    "cropmark.cli.requests",
+    "cropmark.cli.serve",
+    "cropmark.cli.stacks",
+    "cropmark.cli.warm",
     "cropmark.config.signing_keys",
     "cropmark.explanation",
     "cropmark.library.bulk_import",
@@ -61,8 +74,7 @@ def main(number: int) -> None:
         elif os.fork() == 0:
             requests.detach()
             _become(given, descriptors)
-            _run(given["program"])
-            return
+            _run_and_exit(given["program"])
         for each in descriptors:
             os.close(each)
         with suppress(ChildProcessError):
@@ -90,13 +102,30 @@ def _become(given: dict[str, Any], descriptors: Sequence[int]) -> None:
     fork_renderers.prepare()
 
 
-def _run(program: str) -> None:
-    """Runs `cropmark`, or the lines of a program that calls parts of it."""
-    if program:
-        sys.argv[0] = "-c"
-        exec(program, {"__name__": "__main__"})
-    else:
-        runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
+def _run_and_exit(program: str) -> NoReturn:
+    """Runs `cropmark`, or the lines of a program that calls parts of it. Ends as Python does, but frees no modules.
+
+    That takes 0.08 s of CPU: each page of memory that the fork shares is copied first.
+    """
+    status = 0
+    try:
+        if program:
+            sys.argv[0] = "-c"
+            exec(program, {"__name__": "__main__"})
+        else:
+            runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
+    except SystemExit as exit_:
+        if not isinstance(exit_.code, int | None):
+            print(exit_.code, file=sys.stderr)
+        status = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except Exception:  # noqa: BLE001 - Python reports any
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 def _report(pid: int, control: int) -> NoReturn:
