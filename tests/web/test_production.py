@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,19 +99,8 @@ def test_check_03_it_does_not_start(
 
 def test_check_29_unlimited_is_rejected(pictures: Path, tmp_path: Path) -> None:
     """It may have been set for another program."""
-    command = [
-        sys.executable,
-        "-m",
-        "cropmark.cli.main",
-        "serve",
-        str(pictures),
-        "--port",
-        "0",
-        "--cache",
-        str(tmp_path),
-    ]
     environment = {"VIPS_UNLIMITED": "1", "COLUMNS": "200"}
-    reply = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    reply = run(["serve", str(pictures), "--port", "0", "--cache", str(tmp_path)], environment=environment)
     assert reply.returncode == 1
     assert "VIPS_UNLIMITED is set" in reply.stderr
 
@@ -258,7 +245,6 @@ def test_security_checks_of_deployments(settings: dict[str, Any], words: list[st
 
 def test_the_doctor_counts(tmp_path: Path) -> None:
     environment = {"CROPMARK_PRODUCTION": "true", "CROPMARK_CACHE_DIR": str(tmp_path), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "cropmark.cli.main", "doctor"]
-    reply = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    reply = run(["doctor"], environment=environment)
     assert "of 9 checks of docs/security.md pass" in reply.stdout
     assert "the sandbox is set to 'try' (check 26)" in reply.stdout
