@@ -111,6 +111,29 @@ def run(
         return subprocess.CompletedProcess(list(arguments), status, output.read().decode(), errors.read().decode())
 
 
+SCRIPT = """#!{python} -ISE
+import json, os, signal, socket, struct, sys
+control, theirs = socket.socketpair()
+given = dict(arguments=sys.argv[1:], environment=dict(os.environ), cwd=os.getcwd(), program="")
+socket.send_fds(socket.socket(fileno={number}), [json.dumps(given).encode()], [0, 1, 2, theirs.fileno()])
+theirs.close()
+(pid,) = struct.unpack("i", control.recv(4))
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: os.kill(pid, number))
+(status,) = struct.unpack("i", control.recv(4))
+sys.exit(os.waitstatus_to_exitcode(status) & 255)
+"""
+"""`cropmark` for a shell. It passes signals on to the command, which ends with it."""
+
+
+def script(folder: Path) -> int:
+    """Writes a `cropmark` for shells into the folder. They must inherit the returned descriptor."""
+    number = _fork_server().fileno()
+    (folder / "cropmark").write_text(SCRIPT.format(python=sys.executable, number=number))
+    (folder / "cropmark").chmod(0o755)
+    return number
+
+
 @contextmanager
 def forked_renderers() -> Iterator[None]:
     """Pools of this process start their renderers by forks too."""

@@ -11,6 +11,8 @@ import importlib
 import json
 import os
 import runpy
+import select
+import signal
 import socket
 import struct
 import sys
@@ -129,13 +131,19 @@ def _run_and_exit(program: str) -> NoReturn:
 
 
 def _report(pid: int, control: int) -> NoReturn:
-    """Sends the id of the child, and its status when it has ended."""
+    """Sends the id of the child, and its status when it has ended. Kills it if the client ends first."""
     for number in range(control):
         if number > 2:
             os.close(number)
     os.write(control, struct.pack("i", pid))
+    ends = select.poll()
+    ends.register(ended := os.pidfd_open(pid), select.POLLIN)
+    ends.register(control, 0)  # reports only that the client has ended
+    if all(descriptor != ended for descriptor, _ in ends.poll()):
+        os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    os.write(control, struct.pack("i", status))
+    with suppress(BrokenPipeError):
+        os.write(control, struct.pack("i", status))
     os._exit(0)
 
 

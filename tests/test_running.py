@@ -1,4 +1,4 @@
-"""docs/running.md: every command runs as it is written there, except for the port."""
+"""docs/running.md: every command runs as it is written there, except for the port. `cropmark` is forked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests import command
 from tests.ports import free_port
 from tests.processes import kill_session
 from tests.requirements import require
@@ -31,11 +32,14 @@ def test_the_page_runs_word_for_word(tmp_path: Path) -> None:
     script = "set -euo pipefail\nset -mx\n" + "\n".join(blocks).replace("8123", str(free_port()))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
+    (tmp_path / "bin").mkdir()
+    descriptor = command.script(tmp_path / "bin")
     with (tmp_path / "output").open("w") as file:
         shell = subprocess.Popen(
             ["bash", "-c", script],
             cwd=tmp_path,
-            env={**environment, "PATH": f"{BIN}:{environment['PATH']}"},
+            env={**environment, "PATH": f"{tmp_path / 'bin'}:{BIN}:{environment['PATH']}"},
+            pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

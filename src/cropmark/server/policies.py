@@ -27,6 +27,9 @@ from cropmark.web.cors import CorsPolicy
 from cropmark.web.sending import BodySender, CutConnection, SendLimits
 from cropmark.web.variant_quota import VariantQuota
 
+UNTRUSTED_FETCH_S: Final = 8.0
+"""Timeout of the whole fetch of an image that a client names."""
+
 T = TypeVar("T")
 
 PRODUCTION_VARIANTS_PER_MINUTE: Final = 600
@@ -114,7 +117,7 @@ def untrusted_policy(settings: Settings) -> Policy:
         open=settings.pixlab_allow_any_host and not hosts,
         limit_bytes=settings.section(PixLabSettings).max_source_bytes,
         connect_s=3.0,
-        total_s=8.0,
+        total_s=UNTRUSTED_FETCH_S,
     )
 
 
