@@ -28,6 +28,7 @@ from typer.testing import CliRunner
 
 from cropmark.cli.main import app
 from cropmark.config.loader import load_settings
+from tests.command import forked_renderers
 from tests.web.server_process import running
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +64,12 @@ def by_place(kind: str) -> pytest.MarkDecorator:
 
 
 # ------------------------------------------------------------------------------------------------ the servers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forked_renderers() -> Iterator[None]:
+    with forked_renderers():
+        yield
 
 
 class _Quiet(SimpleHTTPRequestHandler):
