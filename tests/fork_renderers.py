@@ -24,7 +24,7 @@ def preload() -> None:
 
 
 def prepare() -> None:
-    """Prepare the first renderer process of this process, or of each front that it starts. There are no threads yet."""
+    """Prepare the first renderer process of this process, or of each front that it starts. Called before any thread starts."""
     first = _FirstProcess()
     run = Supervisor.run
 
@@ -52,7 +52,7 @@ class _FirstProcess:
             _wait(theirs)
         theirs.close()
         self._spawn = starters._spawn
-        starters._spawn = self._start  # type: ignore[assignment]  # Started has what starters.py uses of Popen
+        starters._spawn = self._start  # type: ignore[assignment]  # Started is like Popen
 
     def cancel(self) -> None:
         starters._spawn = self._spawn
