@@ -24,7 +24,10 @@ def preload() -> None:
 
 
 def prepare() -> None:
-    """Prepare the first renderer process of this process, or of each front that it starts. Called before any thread starts."""
+    """Prepare the first renderer process of this process, or of each front that it starts.
+
+    Called before any thread starts.
+    """
     first = _FirstProcess()
     run = Supervisor.run
 
