@@ -1,4 +1,4 @@
-"""Bytecode, Hypothesis and httpx as all tests use them, the order of the files, the S3 server, a repair of ast.parse."""
+"""Bytecode, Hypothesis and httpx as all tests use them, the order of files, the S3 server, a repair of ast.parse."""
 
 from __future__ import annotations
 
