@@ -167,7 +167,7 @@ def _conditions(
         case AssetFilter.ALL:
             pass
         case _:
-            assert_never(listing.shown)
+            assert_never(listing.filter)
     if listing.folder == "":
         yield assets.c.parent_uid.is_(None)
     elif listing.folder is not None:
