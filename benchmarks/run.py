@@ -229,9 +229,11 @@ def _equal(bench: Bench, started: Sequence[Server], found: Found) -> None:
     except Missing as reason:
         bench.missing["SSIMULACRA2"] = str(reason)
         return
+    photo = Wanted("", 800, "jpeg", QUALITY)
     for name, server in by_name.items():
-        bench.log(f"quality of JPEG at setting {QUALITY}: {name}")
-        found.looks[name] = judge.looks(server, Wanted("", 800, "jpeg", QUALITY))
+        if server.url(photo):
+            bench.log(f"quality of JPEG at setting {QUALITY}: {name}")
+            found.looks[name] = judge.looks(server, photo)
     for codec, word in (("webp", "WebP"), ("avif", "AVIF")):
         bench.log(f"{word}: our quality that equals sharp at its default")
         equal = judge.equal(ours, judge.looks(sharp, Wanted("", 800, codec)), codec)

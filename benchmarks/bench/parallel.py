@@ -73,8 +73,9 @@ def _median(each: Sequence[Srcset]) -> Srcset:
 def levels(servers: Sequence[Server], album: Album, *, seconds: float, log: Log) -> dict[str, dict[int, Level]]:
     """12 MP to 800 px at each level, about `seconds` per server."""
     found: dict[str, dict[int, Level]] = {}
+    able = [server for server in servers if server.url(Wanted("", 800, "jpeg", 80))]
     for connections in LEVELS:
-        for server in servers:
+        for server in able:
             log(f"{connections} connections: {server.peer.name}")
             found.setdefault(server.peer.name, {})[connections] = _level(server, album, connections, seconds)
     return found

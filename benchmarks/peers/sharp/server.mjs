@@ -1,14 +1,14 @@
 // A minimal HTTP server for images by sharp, at sharp's defaults: GET /WIDTH/FORMAT/QUALITY/NAME, with quality 0 for
 // sharp's own. It checks nothing, caches nothing and logs nothing. The third argument changes a default:
 // "careful": a JPEG is decoded at twice the size of the result or more.
-// "equal": the encoder has cropmark's effort for AVIF, and filters for PNG that make files of about cropmark's size.
+// "equal": AVIF has cropmark's effort and chroma, PNG has filters that make files of about cropmark's size.
 import { createServer } from "node:http";
 import { basename, join } from "node:path";
 import sharp from "sharp";
 
 const [folder, port, how] = process.argv.slice(2);
 const decoding = { fastShrinkOnLoad: how !== "careful" };
-const effort = how === "equal" ? { avif: { effort: 1 }, png: { adaptiveFiltering: true } } : {};
+const effort = how === "equal" ? { avif: { effort: 1, chromaSubsampling: "4:2:0" }, png: { adaptiveFiltering: true } } : {};
 
 createServer(async (request, response) => {
   try {

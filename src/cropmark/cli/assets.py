@@ -251,8 +251,12 @@ async def _replace(
             return store.replace(place, uid, upload, source, AssetChanges(), BY, publishing=published)
         finally:
             source.close()
-    except (UnknownType, OSError) as error:
-        raise BadRequest(f"{file}: {error}", fix="name an image, or a file of another known type") from error
+    except UnknownType as error:
+        raise BadRequest(
+            f"{file}: {error}", fix="give the path of an image or of a file with a known extension"
+        ) from error
+    except OSError as error:
+        raise BadRequest(f"{file}: {error}", fix="check the path and the permissions of the file") from error
     finally:
         await pool.close()
 

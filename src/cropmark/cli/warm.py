@@ -62,9 +62,10 @@ def warm(
 
 
 def _server(given: str | None, listed: list[str], config: Path | None) -> str:
-    """The URL of the server that gets all requests; empty: each URL is requested from its own host.
+    """The URL of the server that gets all requests; empty if each URL is requested from its own host.
 
-    `given` is the option --server. Without it, paths are requested from the configured server.
+    It is the option --server (`given`). Without this option, it is the configured server if `listed` has paths, and
+    empty if `listed` has URLs with a host. Ends the command if `listed` has both.
     """
     from cropmark.config.addresses import public_url
 

@@ -200,7 +200,8 @@ class ServerSettings(BaseSettings):
     management_requests_per_s: int = Field(
         10,
         ge=0,
-        description="Management API rate limit per second and organization, for reads and for writes; 0: no limit.",
+        description="Largest number of requests per second to the management API for each organization; reads and "
+        "writes are counted separately. 0: no limit.",
     )
     redis_url: Secret | None = Field(
         None,
@@ -301,12 +302,13 @@ class ServerSettings(BaseSettings):
     )
     pixlab_allowed_hosts: TextList = Field(
         (),
-        description="Allow list for PixLab's `img`, such as `*.example.com`; default: see `pixlab_allow_any_host`.",
+        description="Allow list for PixLab's `img`, such as `*.example.com`; if empty, `pixlab_allow_any_host` "
+        "decides.",
     )
     production: bool = Field(
         False,
-        description="Refuse to start with weak keys or with any host open to PixLab's `img`, and turn off the pages "
-        "for development.",
+        description="For servers on the Internet: the pages for development are off, and the server does not start "
+        "with weak keys or if PixLab's `img` may name any public host.",
     )
     signing_keys: SigningKeys = Field(
         (),

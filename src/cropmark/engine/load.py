@@ -56,6 +56,7 @@ ROW_READING_LIMIT = Fraction(1, 2)
 _UNKNOWN = "the bytes are not in a supported image format"
 _BROKEN = "the image is broken: its data ends early or violates its format"
 _FIX = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that other programs can open"
+_PLANES_FIX = "send the image as gray, RGB or CMYK, with at most one alpha channel"
 
 
 def prepare(cmyk: CmykConversion = CmykConversion.BROWSER, *, reads_svg: bool = False) -> None:
@@ -372,7 +373,9 @@ def _header(data: Data, stored_as: Format) -> Image:
     except pyvips.Error as error:
         raise broken_source() from error
     if header.bands > _MAX_BANDS:
-        raise SourceUnusable(f"the image has {header.bands} color planes, at most {_MAX_BANDS} are read", fix=_FIX)
+        raise SourceUnusable(
+            f"the image has {header.bands} color planes, at most {_MAX_BANDS} are read", fix=_PLANES_FIX
+        )
     # Alpha is not counted: PNG can store it once per palette color instead of once per pixel.
     planes = 1 if header.get_typeof("palette") else header.bands - (1 if header.hasalpha() else 0)
     bits = _number(header, "bits-per-sample", 8) * planes

@@ -31,7 +31,7 @@ _MAJORITY: Final = 3
 
 
 class ColorLimit(NamedTuple):
-    """The most colors of a palette, and the quality of libvips' quantization, from 1 to 100.
+    """The maximum number of colors in a palette, and the quality of libvips' quantization, from 1 to 100.
 
     At a lower quality libvips chooses fewer colors.
     """

@@ -66,7 +66,7 @@ def decode_plan(recipe: Recipe, info: Info) -> DecodePlan:
 
 
 def _drawing_plan(recipe: Recipe, info: Info) -> DecodePlan:
-    """The plan for drawing an SVG at a scale at which the first Scale changes nothing, or as little as possible."""
+    """The DecodePlan for an SVG: it is drawn at the size to which the first Scale resizes it, or near it."""
     match _split_first_extract(recipe.ops, info.size):
         case box, [Scale(size, kernel) as to, *rest]:
             window = to.window_of(box.size).moved(Fraction(box.left), Fraction(box.top))

@@ -178,7 +178,7 @@ class Dispatcher:
         return min(max(MIN_GRANT_BYTES, estimate.bytes), self._memory.for_tasks(self._idle_bytes))
 
     def _grant(self, job: Job, needed: int, group: WorkerGroup) -> None:
-        """Grant the job `needed` bytes for its next start. Fail the job if all jobs together may not take this much."""
+        """Grant the job `needed` bytes for its next start. Fail the job if that exceeds the limit for all jobs."""
         available = self._memory.for_tasks(lambda: group.start_bytes)
         if needed > available:
             job.fail(never_fits(needed, available))

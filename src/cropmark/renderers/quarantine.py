@@ -53,11 +53,11 @@ class Quarantine:
             self._suspects[source] = None
 
     def condemn(self, version: SourceVersion) -> None:
-        """Reject the source in any work, because its trial has ended a renderer."""
+        """Reject every task with the source from now on, because its trial has ended a renderer."""
         self._condemned[_source(version)] = None
 
     def is_condemned(self, version: SourceVersion) -> bool:
-        """True if the source is rejected in any work."""
+        """True if every task with the source is rejected, because its trial ended a renderer."""
         return _source(version) in self._condemned
 
     def acquit(self, version: SourceVersion) -> None:

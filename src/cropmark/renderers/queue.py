@@ -125,7 +125,7 @@ class Queue:
     def is_long_without(self, job: Job) -> bool:
         """True if the jobs in the queue other than `job` have at least one second of work for each renderer.
 
-        The images of one web page, if they are small, are less work.
+        The small images of one web page are less work than that, so they do not make the queue long.
         """
         others_ms = self.work_ms - job.cost_ms if job in self._jobs else self.work_ms
         return others_ms >= LOW_EFFORT_WAIT_MS * self._workers

@@ -94,7 +94,7 @@ def _granian(app: Pages, host: str, port: int, max_connections: int) -> _Granian
 
 
 class _Granian(Granian):
-    """Granian that can accept connections from a socket shared with other processes, `shared`."""
+    """Granian that can accept connections from the socket `shared`, which other processes use too."""
 
     shared: socket.socket | None = None
 

@@ -38,7 +38,10 @@ class ContentstackSettings:
     """Settings of one Contentstack site."""
 
     environments: Names | None = ("production",)
-    """Environments in which all files of a folder count as published. A library decides for each asset."""
+    """Environments in which all files of a folder count as published.
+
+    Has no effect on a library, where each asset has environments of its own.
+    """
     branches: Names = ("main",)
     """Branches in which all files of a folder exist. A library has its own branches."""
     require_environment: bool = False

@@ -28,7 +28,7 @@ def output(query: KontentQuery, accept: str) -> Output:
 def _choices(query: KontentQuery, accept: str) -> tuple[EncodingChoice, ...]:
     """The encoding choices in order: WebP for auto=format, the format of `fm`, the source's format.
 
-    WebP for auto=format is left out if the client does not accept it.
+    WebP for auto=format is left out if the client does not accept it. It does not apply to a GIF (see WEBP).
     """
     negotiated = (
         (replace(WEBP, keep_animation=True),) if query.auto_format and Format.WEBP in accepted_formats(accept) else ()

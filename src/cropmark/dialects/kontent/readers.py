@@ -99,9 +99,9 @@ def read_background(parameter: str, text: str) -> Color:
 
 
 def read_auto(parameter: str, text: str) -> bool:
-    """True if the comma-separated list has `format`; raises BadValue for any other list.
+    """True for a comma-separated list with `format`. Raises BadValue for a list without it.
 
-    Old SDKs also send `webp`, which has no effect.
+    Other words in the list, such as the `webp` that old SDKs add, have no effect.
     """
     if "format" not in (word.strip() for word in text.lower().split(",")):
         raise BadValue(parameter, text, expected="format")

@@ -80,8 +80,11 @@ def body_kind(content_type: str) -> BodyKind:
     for kind in BodyKind:
         if kind.value == named:
             return kind
-    expected = ", ".join(kind.value for kind in BodyKind)
-    raise UnsupportedMediaType(f"expected a body of {expected}", fix=f"send Content-Type: {BodyKind.JSON.value}")
+    expected = " or ".join(kind.value for kind in BodyKind)
+    received = named if named.isascii() and named.isprintable() and named else "none"
+    raise UnsupportedMediaType(
+        f"expected a body of {expected}, got {received[:80]}", fix=f"send Content-Type: {BodyKind.JSON.value}"
+    )
 
 
 def body_rejection(endpoint: EndpointName, kind: BodyKind) -> UnsupportedMediaType | None:
