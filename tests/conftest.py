@@ -32,6 +32,7 @@ settings.load_profile("cropmark")
 
 LONGEST = (
     "hostile/test_corpus.py",
+    "web/test_page.py",
     "web/test_life.py",
     "benchmarks/test_fleet_soak.py",
     "library/test_bulk_import.py",
