@@ -90,11 +90,14 @@ def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
 def result(client: httpx.Client, expression: str) -> list[Any]:
     """The series that Prometheus finds; none while it starts."""
     try:
-        reply = client.get("/api/v1/query", params={"query": expression}).json()
+        response = client.get("/api/v1/query", params={"query": expression})
     except httpx.TransportError:
         return []
-    assert reply["status"] == "success" or reply.get("errorType") == "unavailable", reply
-    found: list[Any] = reply.get("data", {}).get("result", [])
+    if response.status_code == 503:
+        return []
+    reply = response.json()
+    assert reply["status"] == "success", reply
+    found: list[Any] = reply["data"]["result"]
     return found
 
 
