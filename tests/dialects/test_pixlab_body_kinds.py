@@ -34,10 +34,26 @@ def test_kind_of_body(content_type: str, kind: BodyKind) -> None:
     assert body_kind(content_type) is kind
 
 
-@pytest.mark.parametrize("content_type", ["", "text/plain", "image/png", "application/jsonp", "multipart/mixed"])
-def test_other_bodies_are_415(content_type: str) -> None:
-    with pytest.raises(UnsupportedMediaType, match="expected a body of application/json") as caught:
+# fmt: off
+OTHERS = [
+    # Content-Type                     received
+    ("",                               "no Content-Type"),
+    ("text/plain; charset=utf-8",      "text/plain"),
+    ("image/png",                      "image/png"),
+    ("application/jsonp",              "application/jsonp"),
+    ("multipart/mixed",                "multipart/mixed"),
+    ("a\x00\nb",                       "a b"),
+    ("x" * 100,                        "x" * 77 + "..."),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("content_type", "received"), OTHERS)
+def test_other_bodies_are_415(content_type: str, received: str) -> None:
+    with pytest.raises(UnsupportedMediaType) as caught:
         body_kind(content_type)
+    expected = "application/json or multipart/form-data or application/x-www-form-urlencoded"
+    assert caught.value.detail == f"expected a body of {expected}, got {received}"
     assert PixLab().error_response(caught.value, ImageRequest("crop", method="POST")).status == 415
 
 

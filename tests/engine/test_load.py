@@ -191,8 +191,9 @@ def test_check_30_the_most_compressible_image_is_accepted() -> None:
 
 def test_check_30_six_bands_are_too_many() -> None:
     many = pyvips.Image.black(8, 8, bands=6).copy(interpretation="multiband").tiffsave_buffer()
-    with pytest.raises(SourceUnusable, match="6 color planes, at most 5"):
+    with pytest.raises(SourceUnusable, match="6 color planes, at most 5") as caught:
         load.info_of(many)
+    assert caught.value.fix == "send the image as gray, RGB or CMYK, with at most one alpha channel"
 
 
 @pytest.mark.parametrize("kept", range(1, 20))

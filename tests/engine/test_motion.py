@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from playwright.sync_api import sync_playwright
 
 from cropmark.engine import load, motion, render, wide_gamut
 from cropmark.engine.image import DecodedImage
@@ -21,6 +20,7 @@ from cropmark.model.problems import SourceUnusable
 from cropmark.plan.plan import EncodingChoice, Output, Plan
 from cropmark.plan.steps import AnyStep, Orient, Orientation, Resize
 from cropmark.ports import Rendered
+from tests.browser import CHROMIUM, chromium
 from tests.builders import px
 from tests.engine.images import (
     Array,
@@ -36,7 +36,6 @@ from tests.engine.images import (
     slopes,
 )
 from tests.requirements import require
-from tests.web.test_page import CHROMIUM, QUIET
 
 DURATIONS = [30, 40, 500]
 FRAMES = [np.roll(slopes(48, 32), 5 * number, axis=1) for number in range(3)]
@@ -271,12 +270,10 @@ def test_a_browser_plays_it() -> None:
         for plays in (0, 1, 4)
     }
     texts = {str(plays): b64encode(body).decode() for plays, body in films.items()}
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with chromium() as browser:
         page = browser.new_page()
         page.goto("chrome://version")  # ImageDecoder needs a secure context
         found = page.evaluate(_PLAYED, texts)
-        browser.close()
     durations = [duration * 1000 for duration in DURATIONS]
     assert found == {
         "0": [3, None, durations],  # null: forever

@@ -17,7 +17,7 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from cropmark.engine import load, render, video
 from cropmark.engine.image import DecodedImage
@@ -30,11 +30,11 @@ from cropmark.model.values import Color, Size
 from cropmark.plan.plan import EncodingChoice, H264Profile, Limits, Output, Plan, Video
 from cropmark.plan.steps import AnyStep, Dither, Flatten, Monochrome, Resize
 from cropmark.ports import Rendered
+from tests.browser import CHROMIUM, chromium
 from tests.builders import px
 from tests.engine.images import Array, frame_of, noise, saved, slopes
 from tests.hostile.seeds import moving
 from tests.requirements import require
-from tests.web.test_page import CHROMIUM, QUIET
 
 pytestmark = require("the extra `video`", VIDEO.package is not None)
 needs_ffmpeg = require("ffmpeg", shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None)
@@ -257,10 +257,8 @@ def test_without_the_extra_nothing_is_encoded(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @require("chromium", CHROMIUM is not None)

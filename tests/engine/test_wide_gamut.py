@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
-from playwright.sync_api import sync_playwright
 
 from cropmark.engine import load, render, wide_gamut
 from cropmark.model.extras import INSTALLED
@@ -19,6 +18,7 @@ from cropmark.model.values import Color
 from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, Plan
 from cropmark.plan.steps import AnyStep, Edges, Flatten, Overlay, Pad, Resize
 from cropmark.ports import Rendered
+from tests.browser import CHROMIUM, chromium
 from tests.builders import px
 from tests.engine.avif_files import avif_of, flat_stream, nclx, ramp_stream
 from tests.engine.images import (
@@ -37,7 +37,6 @@ from tests.engine.images import (
 from tests.engine.test_color_tags import cicp
 from tests.hostile.raw import idat, ihdr, png
 from tests.requirements import require
-from tests.web.test_page import CHROMIUM, QUIET
 
 RED = np.full((16, 16, 3), (255, 0, 0), np.uint8)
 SRGB_RED_IN_P3 = (234, 51, 35)
@@ -186,10 +185,8 @@ def test_a_browser_shows_the_difference() -> None:
         for colors in Colors
     }
     urls = {name: f"data:image/{kind.value};base64,{b64encode(body).decode()}" for name, (kind, body) in images.items()}
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with chromium() as browser:
         shown = browser.new_page().evaluate(_SHOWN_IN_P3, urls)
-        browser.close()
     for name, pixel in shown.items():
         expected = SRGB_RED_IN_P3 if name.endswith(" srgb") else (255, 0, 0)
         assert np.abs(np.array(pixel) - expected).max() <= 5, (name, pixel)

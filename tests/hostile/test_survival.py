@@ -27,7 +27,7 @@ REJECTED = "is rejected for ten minutes"
 """The second signal reaches a thumbnail that tries the image alone, or the request itself. Either is rejected then."""
 SLOW = "/contentstack/{name}.jpg?width={width}&format=webpll"
 GOOD = "/fastly/good.png?width={width}&format=png"
-TIMEOUT_S = round(min(8.0, 2.0 * slowness()), 1)
+TIMEOUT_S = round(min(8.0, 3.0 * slowness()), 1)
 """The slow plans take longer on any machine: 16 s of CPU time or more on the machine of slowness()."""
 
 

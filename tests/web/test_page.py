@@ -6,7 +6,6 @@ import importlib.util
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -14,21 +13,20 @@ from typing import Literal
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, expect
 
 from cropmark.library.store import LibraryStore
 from cropmark.server.library import LIBRARY_FOLDER
+from tests.browser import CHROMIUM, chromium
 from tests.builders import encode
 from tests.library.builders import PRODUCTION, add_asset, create_shop
 from tests.requirements import require
 from tests.web.server_process import Running, running
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HAS_AXE = importlib.util.find_spec("axe_playwright_python") is not None
 
 pytestmark = require("chromium", CHROMIUM is not None)
 
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 EXPLAIN = "/_explain?url=%2Ffastly%2Fwide.jpg%3Fcrop%3D1%3A1%26width%3D50%26pad%3D2%26wdith%3D9"
 CLIPBOARD = ("clipboard-read", "clipboard-write")
@@ -43,10 +41,8 @@ SHORT_PAUSES = "const later = setTimeout; window.setTimeout = (run, ms) => later
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture

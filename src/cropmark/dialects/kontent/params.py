@@ -191,7 +191,7 @@ AUTO = Parameter(
         "auto",
         "format",
         "",
-        "WebP if the client's Accept names it; otherwise fm, else the source's format.",
+        "WebP if the client's Accept names it and the source is not a GIF; otherwise fm, else the source's format.",
         "fm=png&auto=format",
         API,
         r"^(?:[^,]*,)*[ ]*[Ff][Oo][Rr][Mm][Aa][Tt][ ]*(?:,.*)?$",

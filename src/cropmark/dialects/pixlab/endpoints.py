@@ -81,9 +81,9 @@ def body_kind(content_type: str) -> BodyKind:
         if kind.value == named:
             return kind
     expected = " or ".join(kind.value for kind in BodyKind)
-    received = named if named.isascii() and named.isprintable() and named else "none"
     raise UnsupportedMediaType(
-        f"expected a body of {expected}, got {received[:80]}", fix=f"send Content-Type: {BodyKind.JSON.value}"
+        f"expected a body of {expected}, got {one_line(named, 80) or 'no Content-Type'}",
+        fix=f"send Content-Type: {BodyKind.JSON.value}",
     )
 
 
