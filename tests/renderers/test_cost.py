@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cropmark.engine.load import info_of
@@ -175,12 +175,24 @@ def test_measurements_are_bounded() -> None:
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.none() | st.sampled_from(Format))
+@example(20_971_520, 58_720_256, Format.BMP)
 def test_more_bytes_never_cost_less(few: int, more: int, kind: Format | None) -> None:
+    """As long as the Plan reads a file of this length: its limit is set to the largest here."""
     few, more = sorted((few, more))
-    cheap, expensive = (
-        CostModel().estimate(to(Format.WEBP), [CostSource("a", count, kind)])[1] for count in (few, more)
-    )
+    plan = to(Format.WEBP).plan
+    task = Render(replace(plan, limits=replace(plan.limits, source_bytes=10**9)))
+    cheap, expensive = (CostModel().estimate(task, [CostSource("a", count, kind)])[1] for count in (few, more))
     assert 0 < cheap <= expensive
+
+
+def test_a_file_above_the_limit_costs_no_more_than_its_decoding() -> None:
+    """It is rejected by its length, so it may cost less than a smaller file."""
+    limit = to(Format.WEBP).plan.limits.source_bytes
+    read, rejected = (
+        CostModel().estimate(to(Format.WEBP), [CostSource("a", count, Format.BMP)])[1]
+        for count in (limit, limit + 2**23)
+    )
+    assert 0 < rejected < read
 
 
 def test_check_43_the_pace_of_the_machine_is_learned() -> None:
